@@ -1,0 +1,1 @@
+//! Criterion benchmarks of the codecs live in the files beside this one; nothing here is a library.

@@ -1,0 +1,1 @@
+//! How each store is read and bulk-loaded: one folder a store, files included.

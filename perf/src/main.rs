@@ -1,0 +1,2 @@
+//! Times whole commands on real servers.
+fn main() {}

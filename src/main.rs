@@ -1,0 +1,3 @@
+//! The command line: what did the user ask?
+
+fn main() {}

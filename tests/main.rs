@@ -1,0 +1,1 @@
+//! The one test binary: conformance, matrix, golden files, faults, the command line.
