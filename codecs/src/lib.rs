@@ -3,6 +3,13 @@
 //! Everything here is pure: no I/O, no threads, no async. Decoders take bytes and return values or an [`Error`]; they
 //! never panic, whatever the input.
 
+mod declare;
 mod error;
+mod field;
+pub mod json;
+pub mod juicefs;
+pub mod system;
+pub mod tally;
 
 pub use error::{Error, Result};
+pub use tally::Tally;

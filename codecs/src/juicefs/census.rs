@@ -1,0 +1,287 @@
+//! The census of a JuiceFS volume: what its rows say its counters, link counts, slice references and directory statistics
+//! must be, and what is broken. Sums that do not fit in memory go to the ledger; nothing here knows a store.
+
+use std::sync::Arc;
+
+use super::inodes::InodeSet;
+use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
+use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
+use crate::system::{self, CensusOptions, Ledger, Outcome};
+
+mod settle;
+
+/// What a key of the ledger sums; the second half of the key.
+mod section {
+    /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
+    pub(super) const FILE: u64 = 1;
+    /// Counts of parent rows.
+    pub(super) const PARENTS: u64 = 2;
+    /// Sub-directories, link count, nodes: of a directory.
+    pub(super) const DIRECTORY: u64 = 3;
+    /// Length, space and number of children, counted.
+    pub(super) const CHILDREN: u64 = 4;
+    /// Length, space and number of children, stored.
+    pub(super) const STORED: u64 = 5;
+    /// Uses of a slice, and its size as often.
+    pub(super) const SLICE: u64 = 6;
+    /// Stored references of a slice, its size, and the number of such rows.
+    pub(super) const REFS: u64 = 7;
+}
+
+#[derive(Debug)]
+struct Inodes {
+    nodes: InodeSet,
+    edges: InodeSet,
+    /// Inodes that may be without an edge: sustained and detached ones.
+    held: InodeSet,
+}
+
+/// One worker's part of the census of a volume.
+#[derive(Debug)]
+pub struct Census {
+    options: CensusOptions,
+    inodes: Arc<Inodes>,
+    counters: Vec<Counter>,
+    dir_stats: bool,
+    space: i64,
+    count: i64,
+    highest: Highest,
+    doubled: u64,
+}
+
+/// The largest of what is numbered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Highest {
+    inode: u64,
+    trash: u64,
+    slice: u64,
+    session: u64,
+    acl: u64,
+    token: u64,
+}
+
+impl Highest {
+    fn inode(&mut self, inode: u64) {
+        if inode >= TRASH_INODE {
+            self.trash = self.trash.max(inode - TRASH_INODE);
+        } else {
+            self.inode = self.inode.max(inode);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.inode = self.inode.max(other.inode);
+        self.trash = self.trash.max(other.trash);
+        self.slice = self.slice.max(other.slice);
+        self.session = self.session.max(other.session);
+        self.acl = self.acl.max(other.acl);
+        self.token = self.token.max(other.token);
+    }
+}
+
+fn is_root(inode: u64) -> bool {
+    inode == ROOT_INODE || inode == TRASH_INODE
+}
+
+impl system::Census for Census {
+    type Batch = Batch;
+
+    fn new(options: CensusOptions) -> Self {
+        let inodes = Inodes { nodes: InodeSet::new(), edges: InodeSet::new(), held: InodeSet::new() };
+        Self {
+            options,
+            inodes: Arc::new(inodes),
+            counters: Vec::new(),
+            dir_stats: false,
+            space: 0,
+            count: 0,
+            highest: Highest::default(),
+            doubled: 0,
+        }
+    }
+
+    fn share(&self) -> Self {
+        let inodes = Arc::clone(&self.inodes);
+        Self { inodes, ..Self::new(self.options) }
+    }
+
+    fn observe<L: Ledger>(&mut self, batch: &Batch, ledger: &mut L) -> Result<bool, L::Error> {
+        match batch {
+            Batch::Node(rows) => self.nodes(rows, ledger)?,
+            Batch::Edge(rows) => self.edges(rows, ledger)?,
+            Batch::Chunk(rows) => self.chunks(rows, ledger)?,
+            Batch::DelSlices(rows) => self.delayed(rows, ledger)?,
+            Batch::SliceRef(rows) => {
+                self.references(rows, ledger)?;
+                return Ok(self.options.mend);
+            }
+            Batch::Counter(rows) => {
+                self.counters.extend_from_slice(rows);
+                return Ok(self.options.mend);
+            }
+            Batch::Parent(rows) => {
+                for row in rows.iter().filter(|row| row.count > 0) {
+                    ledger.add([row.inode, section::PARENTS], [row.count, 0, 0, 0])?;
+                }
+            }
+            Batch::DirStat(rows) => {
+                for row in rows {
+                    ledger.add([row.inode, section::STORED], [row.length, row.space, row.inodes, 1])?;
+                }
+            }
+            _ => self.small(batch),
+        }
+        Ok(false)
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.counters.extend(other.counters);
+        self.dir_stats |= other.dir_stats;
+        self.space += other.space;
+        self.count += other.count;
+        self.doubled += other.doubled;
+        self.highest.merge(other.highest);
+    }
+
+    fn settle<E>(
+        self,
+        sums: &mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>,
+        emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        settle::settle(self, sums, emit)
+    }
+}
+
+impl Census {
+    fn nodes<L: Ledger>(&mut self, rows: &[Node], ledger: &mut L) -> Result<(), L::Error> {
+        let inodes = Arc::clone(&self.inodes);
+        let mut seen = inodes.nodes.hand();
+        for row in rows {
+            if !seen.insert(row.inode) {
+                self.doubled += 1;
+            }
+            self.highest.inode(row.inode);
+            self.highest.acl = self.highest.acl.max(u64::from(row.access_acl.max(row.default_acl)));
+            if is_root(row.inode) {
+                ledger.add([row.inode, section::DIRECTORY], [0, i64::from(row.nlink), 1, 0])?;
+                continue;
+            }
+            let space = used_space(row.kind, row.length);
+            self.space = self.space.wrapping_add(space);
+            self.count += 1;
+            if row.kind == FileType::DIRECTORY {
+                ledger.add([row.inode, section::DIRECTORY], [0, i64::from(row.nlink), 1, 0])?;
+            } else if row.nlink != 1 || row.parent == 0 {
+                let orphan = i64::from(row.parent == 0);
+                ledger.add([row.inode, section::FILE], [0, i64::from(row.nlink), 1, orphan])?;
+            }
+            if row.parent != 0 && self.stats_counted(row.parent) {
+                let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
+                ledger.add([row.parent, section::CHILDREN], [length, space, 1, 0])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The trash root has no statistics (`base.go: checkTrash`).
+    fn stats_counted(&self, parent: u64) -> bool {
+        parent != TRASH_INODE
+    }
+
+    fn edges<L: Ledger>(&mut self, rows: &[Edge], ledger: &mut L) -> Result<(), L::Error> {
+        let inodes = Arc::clone(&self.inodes);
+        let mut seen = inodes.edges.hand();
+        for row in rows {
+            if !seen.insert(row.inode) {
+                ledger.add([row.inode, section::FILE], [1, 0, 0, 0])?;
+            }
+            if row.kind == FileType::DIRECTORY {
+                ledger.add([row.parent, section::DIRECTORY], [1, 0, 0, 0])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks<L: Ledger>(&mut self, rows: &[Chunk], ledger: &mut L) -> Result<(), L::Error> {
+        for slice in rows.iter().flat_map(|row| &row.slices.0).filter(|slice| slice.id != 0) {
+            self.highest.slice = self.highest.slice.max(slice.id);
+            ledger.add([slice.id, section::SLICE], [1, i64::from(slice.size), 0, 0])?;
+        }
+        Ok(())
+    }
+
+    fn delayed<L: Ledger>(&mut self, rows: &[DelSlices], ledger: &mut L) -> Result<(), L::Error> {
+        for &(id, size) in rows.iter().flat_map(|row| &row.slices.0).filter(|(id, _)| *id != 0) {
+            self.highest.slice = self.highest.slice.max(id);
+            ledger.add([id, section::SLICE], [1, i64::from(size), 0, 0])?;
+        }
+        // The compacted slice gave the row its id.
+        for row in rows {
+            self.highest.slice = self.highest.slice.max(row.id);
+        }
+        Ok(())
+    }
+
+    fn references<L: Ledger>(&mut self, rows: &[SliceRef], ledger: &mut L) -> Result<(), L::Error> {
+        for row in rows.iter().filter(|row| row.id != 0) {
+            self.highest.slice = self.highest.slice.max(row.id);
+            ledger.add([row.id, section::REFS], [row.refs, i64::from(row.size), 1, 0])?;
+        }
+        Ok(())
+    }
+
+    fn small(&mut self, batch: &Batch) {
+        match batch {
+            Batch::Setting(rows) => {
+                self.dir_stats |= rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
+            }
+            Batch::Sustained(rows) => {
+                let mut held = self.inodes.held.hand();
+                for row in rows {
+                    held.insert(row.inode);
+                    self.highest.inode(row.inode);
+                    self.highest.session = self.highest.session.max(row.sid);
+                }
+            }
+            Batch::Detached(rows) => {
+                let mut held = self.inodes.held.hand();
+                for row in rows {
+                    held.insert(row.inode);
+                }
+            }
+            Batch::DelFile(rows) => rows.iter().for_each(|row| self.highest.inode(row.inode)),
+            Batch::Acl(rows) => {
+                self.highest.acl = rows.iter().fold(self.highest.acl, |highest, row| highest.max(u64::from(row.id)));
+            }
+            Batch::Token(rows) => {
+                self.highest.token = rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
+            }
+            _ => {}
+        }
+    }
+
+    /// What each counter must be at least, or exactly.
+    fn expected(&self) -> [(&'static [u8], i64, Rule); 8] {
+        let next = |highest: u64| i64::try_from(highest).unwrap_or(i64::MAX - 1) + 1;
+        let last = |highest: u64| i64::try_from(highest).unwrap_or(i64::MAX);
+        [
+            (counter::NEXT_INODE, next(self.highest.inode.max(1)), Rule::AtLeast),
+            (counter::NEXT_CHUNK, next(self.highest.slice), Rule::AtLeast),
+            (counter::NEXT_SESSION, last(self.highest.session), Rule::AtLeast),
+            (counter::NEXT_TRASH, last(self.highest.trash), Rule::AtLeast),
+            (counter::ACL_MAX_ID, last(self.highest.acl), Rule::AtLeast),
+            (counter::TOKEN_MAX_ID, last(self.highest.token), Rule::AtLeast),
+            (counter::USED_SPACE, self.space, Rule::Exactly),
+            (counter::TOTAL_INODES, self.count, Rule::Exactly),
+        ]
+    }
+}
+
+/// How a counter is held against the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// It never goes backward.
+    AtLeast,
+    /// It is a sum.
+    Exactly,
+}

@@ -1,0 +1,212 @@
+//! Settling: the sums of all workers come by in order of inode and slice; each is held against what the volume says.
+
+use super::{Census, Rule, section};
+use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, SliceRef};
+use crate::juicefs::{ROOT_INODE, TRASH_INODE};
+use crate::system::{Finding, Outcome};
+
+/// Rows in a batch that a census emits.
+const BATCH_ROWS: usize = 4096;
+
+type Sums<'a, E> = &'a mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>;
+type Emit<'a, E> = &'a mut dyn FnMut(Outcome<Batch>) -> Result<(), E>;
+
+/// All sums under one id, which may be an inode and a slice at once.
+#[derive(Default)]
+struct Group {
+    file: [i64; 4],
+    parents: i64,
+    directory: [i64; 4],
+    children: [i64; 4],
+    stored: [i64; 4],
+    slice: [i64; 4],
+    refs: [i64; 4],
+}
+
+struct Settling<'a, E> {
+    census: Census,
+    emit: Emit<'a, E>,
+    references: Vec<SliceRef>,
+}
+
+pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) -> Result<(), E> {
+    let mut settling = Settling { census, emit, references: Vec::new() };
+    let mut current = None;
+    let mut group = Group::default();
+    while let Some(([id, section], sum)) = sums()? {
+        if current.is_some_and(|current| current != id) {
+            settling.group(current.unwrap_or(id), &std::mem::take(&mut group))?;
+        }
+        current = Some(id);
+        match section {
+            section::FILE => group.file = sum,
+            section::PARENTS => group.parents = sum[0],
+            section::DIRECTORY => group.directory = sum,
+            section::CHILDREN => group.children = sum,
+            section::STORED => group.stored = sum,
+            section::SLICE => group.slice = sum,
+            _ => group.refs = sum,
+        }
+    }
+    if let Some(id) = current {
+        settling.group(id, &group)?;
+    }
+    settling.flush_references()?;
+    settling.inodes()?;
+    settling.counters()
+}
+
+impl<E> Settling<'_, E> {
+    fn found(&mut self, sort: &'static str, mendable: bool, text: String) -> Result<(), E> {
+        (self.emit)(Outcome::Found(Finding { sort, text, mendable }))
+    }
+
+    fn group(&mut self, id: u64, group: &Group) -> Result<(), E> {
+        self.slice(id, group)?;
+        self.file(id, group)?;
+        self.directory(id, group)?;
+        self.statistics(id, group)
+    }
+
+    fn slice(&mut self, id: u64, group: &Group) -> Result<(), E> {
+        let ([used, size, ..], [refs, stored_size, rows, _]) = (group.slice, group.refs);
+        if used == 0 && rows == 0 {
+            return Ok(());
+        }
+        let stored = if rows == 0 { 1 } else { refs };
+        if used > 0 && stored != used {
+            self.found("slice reference", true, format!("slice {id}: {stored} references are stored, {used} are there"))?;
+        }
+        if used == 0 && stored > 0 {
+            self.found("unused slice", false, format!("slice {id}: {stored} references are stored, none is there"))?;
+        }
+        let size = if used > 0 { size / used } else { stored_size / rows.max(1) };
+        let refs = if used > 0 { used } else { stored };
+        if self.census.options.mend && (refs != 1 || self.census.options.defaults) {
+            self.references.push(SliceRef { id, size: u32::try_from(size).unwrap_or(u32::MAX), refs });
+            if self.references.len() >= BATCH_ROWS {
+                self.flush_references()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_references(&mut self) -> Result<(), E> {
+        if self.references.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.references);
+        (self.emit)(Outcome::Derived(rows.into()))
+    }
+
+    fn file(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let [extra, nlink, nodes, orphan] = group.file;
+        if group.directory[2] > 0 {
+            if extra > 0 {
+                self.found("directory edges", false, format!("directory {inode}: {} edges lead to it", extra + 1))?;
+            }
+            return Ok(());
+        }
+        if nodes == 0 && extra == 0 {
+            return Ok(());
+        }
+        let inodes = &self.census.inodes;
+        if !inodes.nodes.contains(inode) {
+            return Ok(());
+        }
+        let edges = extra + i64::from(inodes.edges.contains(inode));
+        let nlink = if nodes == 0 { 1 } else { nlink };
+        if edges != nlink && edges > 0 {
+            self.found("link count", true, format!("inode {inode}: link count {nlink}, {edges} edges lead to it"))?;
+            self.relink(inode, nlink, edges)?;
+        }
+        if orphan > 0 && group.parents != edges {
+            let text = format!("inode {inode}: parent rows count {}, {edges} edges lead to it", group.parents);
+            self.found("parents", false, text)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let [subdirectories, nlink, nodes, _] = group.directory;
+        // JuiceFS does not keep the link counts of the trash root and its hours.
+        if nodes == 0 || inode >= TRASH_INODE || nlink == subdirectories + 2 {
+            return Ok(());
+        }
+        let right = subdirectories + 2;
+        self.found("link count", true, format!("directory {inode}: link count {nlink}, {right} is right"))?;
+        self.relink(inode, nlink, right)
+    }
+
+    fn relink(&mut self, inode: u64, before: i64, after: i64) -> Result<(), E> {
+        if !self.census.options.mend {
+            return Ok(());
+        }
+        let links = |nlink| vec![Links { inode, nlink: u32::try_from(nlink).unwrap_or(u32::MAX) }].into();
+        (self.emit)(Outcome::Amend { before: links(before), after: links(after) })
+    }
+
+    fn statistics(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let ([length, space, inodes, _], [old_length, old_space, old_inodes, rows]) = (group.children, group.stored);
+        if !self.census.dir_stats || rows == 0 || (length, space, inodes) == (old_length, old_space, old_inodes) {
+            return Ok(());
+        }
+        let text = format!(
+            "directory {inode}: length {old_length}, space {old_space}, inodes {old_inodes} are stored; \
+             {length}, {space}, {inodes} are there"
+        );
+        self.found("directory statistics", true, text)?;
+        if !self.census.options.mend {
+            return Ok(());
+        }
+        let stat = |length, space, inodes| vec![DirStat { inode, length, space, inodes }].into();
+        let before = stat(old_length, old_space, old_inodes);
+        (self.emit)(Outcome::Amend { before, after: stat(length, space, inodes) })
+    }
+
+    fn inodes(&mut self) -> Result<(), E> {
+        let inodes = std::sync::Arc::clone(&self.census.inodes);
+        for inode in inodes.edges.without(&[&inodes.nodes]) {
+            self.found("edge without node", false, format!("inode {inode}: an edge leads to it, but it has no node"))?;
+        }
+        for inode in inodes.nodes.without(&[&inodes.edges, &inodes.held]) {
+            if inode != ROOT_INODE && inode != TRASH_INODE {
+                self.found("node without edge", false, format!("inode {inode}: no edge leads to it"))?;
+            }
+        }
+        if !inodes.nodes.contains(ROOT_INODE) {
+            self.found("root", false, "the root has no node".to_owned())?;
+        }
+        if self.census.doubled > 0 {
+            let text = format!("{} nodes were seen twice", self.census.doubled);
+            self.found("doubled node", false, text)?;
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<(), E> {
+        let mut counters = std::mem::take(&mut self.census.counters);
+        for (name, right, rule) in self.census.expected() {
+            let stored = counters.iter_mut().find(|row| row.name == name);
+            let before = stored.as_ref().map_or(0, |row| row.value);
+            let wrong = match rule {
+                Rule::AtLeast => before < right,
+                Rule::Exactly => before != right,
+            };
+            if !wrong {
+                continue;
+            }
+            let text = String::from_utf8_lossy(name).into_owned();
+            match stored {
+                Some(row) if !self.census.options.keep_counters => row.value = right,
+                None if !self.census.options.keep_counters => counters.push(Counter { name: name.to_vec(), value: right }),
+                _ => {}
+            }
+            self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
+        }
+        if self.census.options.mend && !counters.is_empty() {
+            (self.emit)(Outcome::Derived(counters.into()))?;
+        }
+        Ok(())
+    }
+}

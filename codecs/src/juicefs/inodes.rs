@@ -1,0 +1,72 @@
+//! Sets of inodes: compressed bitmaps in shards that all workers share. Each worker adds runs of inodes of one shard
+//! under one lock.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use roaring::RoaringTreemap;
+
+const SHARDS: usize = 64;
+
+/// A set of inodes that many workers add to.
+#[derive(Debug)]
+pub(super) struct InodeSet {
+    shards: Vec<Mutex<RoaringTreemap>>,
+}
+
+impl InodeSet {
+    pub(super) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    /// A worker's hand on the set: it keeps the shard it last used locked.
+    pub(super) fn hand(&self) -> Hand<'_> {
+        Hand { set: self, held: None }
+    }
+
+    /// The inodes that are in `self` and in none of `others`, shard by shard.
+    pub(super) fn without(&self, others: &[&Self]) -> impl Iterator<Item = u64> {
+        let left: Vec<RoaringTreemap> = self
+            .shards
+            .iter()
+            .enumerate()
+            .map(|(index, shard)| {
+                let mut left = lock(shard).clone();
+                for other in others.iter().filter_map(|other| other.shards.get(index)) {
+                    left -= &*lock(other);
+                }
+                left
+            })
+            .collect();
+        left.into_iter().flatten()
+    }
+
+    pub(super) fn contains(&self, inode: u64) -> bool {
+        self.shards.get(shard_of(inode)).is_some_and(|shard| lock(shard).contains(inode))
+    }
+}
+
+pub(super) struct Hand<'a> {
+    set: &'a InodeSet,
+    held: Option<(usize, MutexGuard<'a, RoaringTreemap>)>,
+}
+
+impl Hand<'_> {
+    /// Adds an inode; false where it was there.
+    pub(super) fn insert(&mut self, inode: u64) -> bool {
+        let shard = shard_of(inode);
+        if !matches!(&self.held, Some((held, _)) if *held == shard) {
+            self.held = None;
+            self.held = self.set.shards.get(shard).map(|mutex| (shard, lock(mutex)));
+        }
+        self.held.as_mut().is_some_and(|(_, set)| set.insert(inode))
+    }
+}
+
+fn shard_of(inode: u64) -> usize {
+    (inode >> 16) as usize % SHARDS
+}
+
+/// A set stays whole whatever a worker was doing when it stopped: each insertion is one step.
+fn lock(mutex: &Mutex<RoaringTreemap>) -> MutexGuard<'_, RoaringTreemap> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

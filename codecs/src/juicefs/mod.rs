@@ -1,0 +1,74 @@
+//! JuiceFS's metadata, v1.0 to v1.4.1: its kinds, its byte layouts, its canonical form and its census.
+
+pub mod acl;
+pub mod attr;
+mod canonical;
+mod census;
+mod inodes;
+pub mod counter;
+mod kinds;
+pub mod setting;
+mod types;
+
+pub use census::Census;
+pub use kinds::{
+    Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting, SliceRef,
+    Sustained, Symlink, Token, Xattr,
+};
+pub use types::{AclEntries, DelayedSlices, Document, FileType, SLICE_BYTES, Slice, Slices};
+
+use crate::system::System;
+
+/// The root of the volume.
+pub const ROOT_INODE: u64 = 1;
+/// The root of the trash (`interface.go: TrashInode`); trash hours are numbered from here on.
+pub const TRASH_INODE: u64 = 0x7FFF_FFFF_1000_0000;
+/// The longest name of an entry, in bytes.
+pub const MAX_NAME: usize = 255;
+/// The size of a chunk of a file, in bytes.
+pub const CHUNK_SIZE: u64 = 1 << 26;
+
+/// Quota classes, as [`Quota::class`] holds them; 1 and 2 are JuiceFS's own numbers in SQL.
+pub mod quota_class {
+    /// Of a directory, by its inode.
+    pub const DIRECTORY: u8 = 0;
+    /// Of a user, by uid.
+    pub const USER: u8 = 1;
+    /// Of a group, by gid.
+    pub const GROUP: u8 = 2;
+}
+
+/// What an inode counts towards used space, in bytes (`utils.go: align4K`): its length rounded up to 4 KiB, at least 4 KiB.
+#[must_use]
+pub fn used_space(kind: FileType, length: u64) -> i64 {
+    if kind != FileType::REGULAR || length == 0 {
+        return 4096;
+    }
+    i64::try_from(length.saturating_add(4095) & !4095).unwrap_or(i64::MAX & !4095)
+}
+
+/// JuiceFS as a system of metadata.
+#[derive(Debug)]
+pub struct JuiceFs;
+
+impl System for JuiceFs {
+    const NAME: &'static str = "juicefs";
+    const SEAL: Kind = Kind::Setting;
+
+    type Kind = Kind;
+    type Batch = Batch;
+    type Census = Census;
+
+    fn strip_secrets(batch: &mut Batch) -> u64 {
+        match batch {
+            Batch::Setting(rows) => {
+                rows.iter_mut().filter_map(|row| setting::strip_secrets(&mut row.document.0).ok()).map(|all| all.len() as u64).sum()
+            }
+            Batch::Token(rows) => rows.iter_mut().map(|row| u64::from(!std::mem::take(&mut row.token).is_empty())).sum(),
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! What the floors above may know of a system of metadata: its kinds, its batches, its census. It names no system.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use crate::{Result, Tally};
+
+/// What a kind of record is to the file system; decides how a difference in it is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// What the file system is: a difference is a loss.
+    Primary,
+    /// What can be worked out from the primary kinds.
+    Derived,
+    /// What changes by itself; carried, never compared.
+    Volatile,
+}
+
+/// The declaration of one field of a kind.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldInfo {
+    /// Its number in the canonical form, 1 to 31.
+    pub number: u8,
+    /// Its name in JSON.
+    pub name: &'static str,
+    /// `key`, `plain` or `derived`.
+    pub role: &'static str,
+}
+
+/// The declaration of one kind of record.
+#[derive(Debug, Clone, Copy)]
+pub struct KindInfo {
+    /// Its number in the canonical form.
+    pub number: u8,
+    /// Its name in archives and reports.
+    pub name: &'static str,
+    /// Its class.
+    pub class: Class,
+    /// Its fields, by number.
+    pub fields: &'static [FieldInfo],
+}
+
+/// One sort of record of a system, as a small number.
+pub trait Kind: Copy + Eq + Ord + Hash + Debug + Send + Sync + 'static {
+    /// Every kind, in the order of their declaration.
+    fn all() -> &'static [Self];
+    /// How it was declared.
+    fn info(self) -> &'static KindInfo;
+    /// The kind of this name.
+    fn named(name: &[u8]) -> Option<Self> {
+        Self::all().iter().copied().find(|kind| kind.info().name.as_bytes() == name)
+    }
+}
+
+/// Some thousand rows of one kind: the unit of every queue.
+pub trait Batch: Sized + Send + 'static {
+    /// The system's kinds.
+    type Kind: Kind;
+
+    /// An empty batch.
+    fn empty(kind: Self::Kind) -> Self;
+    /// The kind of its rows.
+    fn kind(&self) -> Self::Kind;
+    /// The number of rows.
+    fn len(&self) -> usize;
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// About how much memory it holds, in bytes.
+    fn weight(&self) -> usize;
+    /// Drops what the canonical form holds to be absent, such as a reference count of one.
+    fn canonicalize(&mut self);
+    /// Adds every row to a tally.
+    fn tally(&self, tally: &mut Tally<Self::Kind>);
+    /// Appends one JSON line a row.
+    fn write_lines(&self, out: &mut Vec<u8>);
+    /// Reads one JSON line, without its line feed, as one more row.
+    fn read_line(&mut self, line: &[u8]) -> Result<()>;
+    /// Appends row `index` in the compact form of the spill files, and its key, which sorts bytewise in key order.
+    fn pack(&self, index: usize, key: &mut Vec<u8>, row: &mut Vec<u8>);
+    /// Reads one packed row as one more row.
+    fn unpack(&mut self, row: &[u8]) -> Result<()>;
+    /// Keeps the rows for which `keep(bucket)` holds.
+    fn retain_buckets(&mut self, keep: &mut dyn FnMut(u16) -> bool);
+}
+
+/// A system of metadata.
+pub trait System: Sized + Send + Sync + 'static {
+    /// Its name, as archives spell it.
+    const NAME: &'static str;
+    /// The kind whose one row makes a target usable: it is withheld from every queue and written by the commit.
+    const SEAL: Self::Kind;
+
+    /// Its kinds.
+    type Kind: Kind;
+    /// Its batches.
+    type Batch: Batch<Kind = Self::Kind>;
+    /// Its census.
+    type Census: Census<Batch = Self::Batch>;
+
+    /// Takes the secrets out of a batch that is about to leave for a file, and says how many it took.
+    fn strip_secrets(batch: &mut Self::Batch) -> u64;
+}
+
+/// Where a census books what it cannot keep in memory: sums by key, however many keys.
+pub trait Ledger {
+    /// What can go wrong.
+    type Error;
+    /// Adds `delta` to the sums under `key`, wrapping.
+    ///
+    /// # Errors
+    /// Where a spill file cannot be written.
+    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<(), Self::Error>;
+}
+
+/// One thing a census found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which sort, as a word for counting, such as `link count`.
+    pub sort: &'static str,
+    /// The object and what is wrong, before and after.
+    pub text: String,
+    /// Whether a load mends it; what is not mended is damage that is carried.
+    pub mendable: bool,
+}
+
+/// What comes out when a census is settled.
+#[derive(Debug)]
+pub enum Outcome<B> {
+    /// Rows to load like any others: what the census had withheld or worked out.
+    Derived(B),
+    /// Rows that replace others by key, in the fields that only the census could know.
+    Amend {
+        /// What was loaded.
+        before: B,
+        /// What it shall be.
+        after: B,
+    },
+    /// Something found.
+    Found(Finding),
+}
+
+/// What is asked of a census.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CensusOptions {
+    /// Work out and emit what a target needs; else only compare and report.
+    pub mend: bool,
+    /// Emit rows at their default too, such as reference counts of one.
+    pub defaults: bool,
+    /// Leave the counters as the source had them.
+    pub keep_counters: bool,
+}
+
+/// What the rows say a volume must say of itself. Each worker has its own; all share one set of inodes.
+pub trait Census: Sized + Send + 'static {
+    /// The system's batches.
+    type Batch: Batch;
+
+    /// The census of one volume, for its first worker.
+    fn new(options: CensusOptions) -> Self;
+    /// The census of the same volume for another worker.
+    fn share(&self) -> Self;
+    /// Looks at a batch before it becomes canonical; true where the census keeps it back, to emit it when it settles.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    fn observe<L: Ledger>(&mut self, batch: &Self::Batch, ledger: &mut L) -> Result<bool, L::Error>;
+    /// Takes in what another worker saw.
+    fn merge(&mut self, other: Self);
+    /// Compares what was seen with what the volume says of itself. `sums` yields every key of all ledgers once, ascending.
+    ///
+    /// # Errors
+    /// Those of `sums` and of `emit`.
+    fn settle<E>(
+        self,
+        sums: &mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>,
+        emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>,
+    ) -> Result<(), E>;
+}

@@ -1,0 +1,84 @@
+//! Sink and Loader: what can be written, by many workers, and made usable once. Implemented by the engines.
+
+use metaferry_codecs::system::System;
+use metaferry_codecs::tally::Tally;
+
+use crate::{About, Order, Result, Snapshot, Stop};
+
+/// What a sink needs of the copy that feeds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// How many loaders it takes at most.
+    pub loaders: usize,
+    /// The order it needs rows in, with one loader.
+    pub order: Order,
+    /// Whether it mends: wants what a census works out, and amends rows. Files do not; they carry rows as they are.
+    pub mends: bool,
+    /// Whether it wants derived rows at their default too, such as reference counts of one.
+    pub defaults: bool,
+    /// Whether it leaves the machine's databases, so that secrets are taken out unless they are asked for.
+    pub strips_secrets: bool,
+}
+
+/// What a commit makes true.
+#[derive(Debug)]
+pub struct Commit<S: System> {
+    /// The row that makes the target usable.
+    pub seal: S::Batch,
+    /// The tally of everything that was loaded, the seal included.
+    pub tally: Tally<S::Kind>,
+    /// What the source said of itself.
+    pub about: About,
+}
+
+/// Something that can be written once, from empty.
+pub trait Sink<S: System>: Send {
+    /// What it needs; asked before anything else.
+    fn needs(&self) -> Needs;
+
+    /// Makes the target ready: looks that it is empty, locks and marks it. Called once, before the first loader.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Refused`] where anything is in it; it is untouched then.
+    fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()>;
+
+    /// One loader, for one worker.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn loader(&mut self) -> Result<Box<dyn Loader<S>>>;
+
+    /// The target as it stands, to be proven before the commit. Called after every loader has finished.
+    ///
+    /// # Errors
+    /// Those of the store; [`crate::ErrorKind::Unsupported`] where it cannot be read back.
+    fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<S>>>;
+
+    /// Makes the target usable and durable: writes the seal. What is dropped without a commit leaves nothing that could
+    /// be taken for a volume.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn commit(self: Box<Self>, commit: Commit<S>) -> Result<()>;
+}
+
+/// A worker's hand on a [`Sink`].
+pub trait Loader<S: System>: Send {
+    /// Writes the rows of a canonical batch. Rows come once.
+    ///
+    /// # Errors
+    /// Those of the store, and what the store cannot hold.
+    fn load(&mut self, batch: S::Batch) -> Result<()>;
+
+    /// Replaces rows by key. Called after the last `load` of every worker, on one loader.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn amend(&mut self, batch: S::Batch) -> Result<()>;
+
+    /// Writes out whatever is held back. Called once, last.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn finish(self: Box<Self>) -> Result<()>;
+}

@@ -1,0 +1,145 @@
+//! Source and Snapshot: what can be read at one point in time, by many workers. Implemented by the engines.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use metaferry_codecs::system::System;
+
+use crate::{Result, Stop};
+
+/// Whether a snapshot is one point in time for the whole volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// It is, whatever writers do.
+    Exact,
+    /// It is only if nobody writes meanwhile.
+    Fuzzy,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Fuzzy => "fuzzy",
+        })
+    }
+}
+
+/// In which order rows of one kind come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// In any order.
+    Any,
+    /// Ascending by key, where partitions are taken in the order of the plan.
+    ByKey,
+}
+
+/// What a snapshot says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Where it comes from, without secrets, such as `redis://host:6379/1`.
+    pub origin: String,
+    /// What is promised.
+    pub guarantee: Guarantee,
+    /// The order of the rows of each kind.
+    pub order: Order,
+    /// What the user should know: how the snapshot was had, and what it does to the server.
+    pub notes: Vec<String>,
+    /// Sessions of clients that have not expired, as far as the source can tell.
+    pub live_sessions: u64,
+}
+
+/// Which part of a volume is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope<S: System> {
+    /// The kinds wanted; all where `None`.
+    pub kinds: Option<BTreeSet<S::Kind>>,
+    /// The buckets of inodes wanted; all where `None`. A snapshot may yield more; the caller filters.
+    pub buckets: Option<BTreeSet<u16>>,
+}
+
+impl<S: System> Default for Scope<S> {
+    fn default() -> Self {
+        Self { kinds: None, buckets: None }
+    }
+}
+
+impl<S: System> Scope<S> {
+    /// Whether rows of this kind are asked for.
+    #[must_use]
+    pub fn wants(&self, kind: S::Kind) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
+/// A part of a snapshot that one worker scans at a time. It can be written down: the same plan gives the same partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition<S: System> {
+    /// Its kind; `None` where a stream mixes them.
+    pub kind: Option<S::Kind>,
+    /// Where it begins, in the engine's own terms: a key, an offset, a share of a stream.
+    pub from: u64,
+    /// Where it ends, exclusive.
+    pub to: u64,
+    /// About how much work it is, in rows.
+    pub weight: u64,
+}
+
+/// Takes the batches of a scan, in their order. An error stops the scan and is returned by it.
+pub trait Emit<S: System> {
+    /// Takes one batch; blocks while the queue is full.
+    ///
+    /// # Errors
+    /// Whatever stops the copy.
+    fn emit(&mut self, batch: S::Batch) -> Result<()>;
+
+    /// Takes a damaged row: where it is and what is wrong. Fails unless damage is to be skipped.
+    ///
+    /// # Errors
+    /// The damage, where it is not to be skipped.
+    fn damaged(&mut self, place: String, why: metaferry_codecs::Error) -> Result<()>;
+
+    /// Counts something that is seen and not carried, such as a lock.
+    fn left_behind(&mut self, what: &'static str, count: u64);
+}
+
+/// Something that can be read.
+pub trait Source<S: System>: Send {
+    /// Opens one point in time, once. `readers` workers will scan it. `stop` is asked for in long waits.
+    ///
+    /// # Errors
+    /// What is no volume of the system is [`crate::ErrorKind::Corrupt`] or [`crate::ErrorKind::Config`].
+    fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<S>>>;
+}
+
+/// One point in time of a [`Source`].
+pub trait Snapshot<S: System>: Send + Sync {
+    /// What it says of itself, known before the first row.
+    fn about(&self) -> About;
+
+    /// The partitions that together hold every row in scope exactly once, in key order within a kind.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn plan(&self, scope: &Scope<S>) -> Result<Vec<Partition<S>>>;
+
+    /// Reads one partition, batch by batch. Called from as many workers as there are readers, each partition once.
+    ///
+    /// # Errors
+    /// Those of the store, and those of `out`.
+    fn scan(&self, partition: &Partition<S>, out: &mut dyn Emit<S>) -> Result<()>;
+
+    /// What could be known only when everything was read, such as the tally a manifest promises. Called once, after the
+    /// last scan of a full plan; fails where the end shows that what was read cannot be trusted.
+    ///
+    /// # Errors
+    /// A manifest that promises something else, a checksum over the whole.
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A name that another process can attach to; `None` where the snapshot ends with this one.
+    fn token(&self) -> Option<String> {
+        None
+    }
+}
