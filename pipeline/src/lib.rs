@@ -3,5 +3,7 @@
 //! Nothing here knows an engine, a format or a system by name; nothing here is async.
 
 mod error;
+pub mod spill;
+pub mod stage;
 
 pub use error::{Error, ErrorKind, Result};
