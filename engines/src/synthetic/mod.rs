@@ -96,18 +96,18 @@ struct Volume {
     shape: Shape,
     usage: Usage,
     /// Places in a partition, at least.
-    places: u64,
+    step: u64,
 }
 
 impl Volume {
     fn new(made_from: Synthetic, stop: &Stop) -> Result<Self> {
         let shape = Shape::new(made_from.files, made_from.directories, made_from.seed);
         let usage = shape.usage(stop)?;
-        Ok(Self { made_from, shape, usage, places: PARTITION_PLACES })
+        Ok(Self { made_from, shape, usage, step: PARTITION_PLACES })
     }
 
     /// How many places the rows of a kind come from, and how many rows there are in a thousand of them, about.
-    fn places(&self, kind: Kind) -> (u64, u64) {
+    fn extent(&self, kind: Kind) -> (u64, u64) {
         let shape = &self.shape;
         match kind {
             Kind::Setting => (1, 1000),
@@ -144,8 +144,8 @@ impl Snapshot<JuiceFs> for Volume {
     fn plan(&self, scope: &Scope<JuiceFs>) -> Result<Vec<Partition<JuiceFs>>> {
         let mut partitions = Vec::new();
         for &kind in Kind::all().iter().filter(|kind| scope.wants(**kind)) {
-            let (places, density) = self.places(kind);
-            let step = self.places.max(places.div_ceil(PARTITIONS));
+            let (places, density) = self.extent(kind);
+            let step = self.step.max(places.div_ceil(PARTITIONS));
             for from in (0..places).step_by(step as usize) {
                 let to = places.min(from + step);
                 let weight = ((to - from) * density).div_ceil(1000);
