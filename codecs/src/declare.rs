@@ -278,6 +278,11 @@ macro_rules! kinds {
                 }
                 each_kind!(self, rows => $crate::declare::tally_rows(self.kind(), rows, tally))
             }
+            fn tally_canonical(&self, tally: &mut $crate::Tally<Kind>) {
+                let mut canonical = self.clone();
+                canonical.canonicalize();
+                canonical.tally(tally);
+            }
             fn write_lines(&self, out: &mut Vec<u8>) {
                 each_kind!(self, rows => for row in rows {
                     $crate::declare::Row::write_json(row, out);
