@@ -4,5 +4,6 @@
 //! never panic, whatever the input.
 
 mod error;
+pub mod rdb;
 
 pub use error::{Error, Result};
