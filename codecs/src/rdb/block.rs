@@ -78,6 +78,12 @@ impl Block {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
+    /// Empties it, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
     /// Ends a piece whose key ends at `key_end` and whose bytes are all there.
     pub(super) fn close(&mut self, facts: Facts, key_end: usize) {
         self.entries.push(Entry { facts, key_end, end: self.bytes.len() });

@@ -69,23 +69,29 @@ impl Head {
 /// Reads a length, or the head of a specially encoded string.
 #[inline]
 pub(super) fn head(input: &mut &[u8]) -> Result<Head> {
-    let first = byte(input)?;
-    match first >> 6 {
-        0 => Ok(Head::Raw(u64::from(first))),
-        1 => Ok(Head::Raw(u64::from(u16::from_be_bytes([first & 0x3f, byte(input)?])))),
-        2 => match first {
-            0x80 => Ok(Head::Raw(u64::from(u32::from_be_bytes(array(input)?)))),
-            0x81 => Ok(Head::Raw(u64::from_be_bytes(array(input)?))),
-            _ => Err(Error::malformed("RDB length", format!("starts with byte {first:#04x}"))),
-        },
-        _ => match first & 0x3f {
-            0 => Ok(Head::Integer(1)),
-            1 => Ok(Head::Integer(2)),
-            2 => Ok(Head::Integer(4)),
-            3 => Ok(Head::Lzf { packed: length(input)?, unpacked: length(input)? }),
-            _ => Err(Error::malformed("RDB string", format!("starts with byte {first:#04x}"))),
-        },
+    match input.split_first() {
+        Some((&first @ 0..0x40, rest)) => {
+            *input = rest;
+            Ok(Head::Raw(u64::from(first)))
+        }
+        _ => long_head(input),
     }
+}
+
+/// A head that is not one byte of length.
+fn long_head(input: &mut &[u8]) -> Result<Head> {
+    let first = byte(input)?;
+    Ok(match first {
+        0..0x40 => Head::Raw(u64::from(first)),
+        0x40..0x80 => Head::Raw(u64::from(u16::from_be_bytes([first & 0x3f, byte(input)?]))),
+        0x80 => Head::Raw(u64::from(u32::from_be_bytes(array(input)?))),
+        0x81 => Head::Raw(u64::from_be_bytes(array(input)?)),
+        0xc0 => Head::Integer(1),
+        0xc1 => Head::Integer(2),
+        0xc2 => Head::Integer(4),
+        0xc3 => Head::Lzf { packed: length(input)?, unpacked: length(input)? },
+        _ => return Err(Error::malformed("RDB length", format!("starts with byte {first:#04x}"))),
+    })
 }
 
 /// Reads a length or another plain number.

@@ -56,6 +56,10 @@ fn copy(input: &mut &[u8], control: u8, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_within(from..from + count);
         return Ok(());
     }
+    if let (1, Some(&last)) = (back, out.last()) {
+        out.resize(out.len() + count, last);
+        return Ok(());
+    }
     // The copy overlaps what it writes: it repeats the last `back` bytes.
     let mut left = count;
     while left > 0 {

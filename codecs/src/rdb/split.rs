@@ -7,12 +7,16 @@ use crate::{Error, Result};
 use super::block::{Block, Facts};
 use super::bytes::{Text, array, byte, length};
 use super::encoding::{self, Dialect, Encoding, Step};
-use super::walk::{Pause, Walk};
+use super::walk::{Pause, Walk, whole};
 
 static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
 /// How full a block becomes before it is handed out, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// How many blocks are kept to be filled again.
+const SPARES: usize = 16;
+/// How far a value is looked for as a whole before it is walked through step by step, in bytes.
+const WHOLE_BYTES: usize = 1 << 16;
 /// The versions of the format that are read: Redis 2.4 to 8.6.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=13;
 /// The version that is read of those of Valkey's own: Valkey 9.
@@ -25,8 +29,10 @@ const FIRST_CHECKED: u32 = 5;
 enum State {
     Header,
     Opcode,
-    /// A value, or something between the keys.
+    /// A value.
     Value,
+    /// Something between the keys.
+    Aside,
     Checksum,
     End,
 }
@@ -61,6 +67,7 @@ pub struct Splitter {
     open: Option<Open>,
     block: Block,
     block_bytes: usize,
+    spare: Vec<Block>,
     scratch: Vec<u8>,
     kept: u64,
     skipped: u64,
@@ -87,6 +94,7 @@ impl Splitter {
             open: None,
             block: Block::default(),
             block_bytes: BLOCK_BYTES,
+            spare: Vec::new(),
             scratch: Vec::new(),
             kept: 0,
             skipped: 0,
@@ -120,6 +128,14 @@ impl Splitter {
             Turn::Full(block) => Ok(Some(block)),
             _ if self.state == State::Checksum => self.check(input),
             _ => Ok(None),
+        }
+    }
+
+    /// Takes back a block that is done with, to fill it again: fresh memory costs more than what is copied into it.
+    pub fn recycle(&mut self, mut block: Block) {
+        if self.spare.len() < SPARES && block.weight() <= 4 * self.block_bytes {
+            block.clear();
+            self.spare.push(block);
         }
     }
 
@@ -162,9 +178,13 @@ impl Splitter {
                 State::Header => self.header(input),
                 State::Opcode => self.opcode(input, wants),
                 State::Value => self.value(input),
+                State::Aside => self.aside(input),
                 State::Checksum | State::End => return Ok(Turn::On),
             };
             match turn {
+                Ok(Turn::On) if self.state == State::Opcode && self.block.bytes.len() >= self.block_bytes => {
+                    return Ok(Turn::Full(self.next_block()));
+                }
                 Ok(Turn::On) => {}
                 Err(Error::Truncated(_)) => return Ok(Turn::Starved),
                 other => return other,
@@ -236,7 +256,17 @@ impl Splitter {
     /// Passes over something between the keys.
     fn pass(&mut self, steps: &'static [Step]) {
         self.walk.begin(steps, false);
-        self.state = State::Value;
+        self.state = State::Aside;
+    }
+
+    /// Goes on with something between the keys.
+    fn aside(&mut self, input: &mut &[u8]) -> Result<Turn> {
+        match self.walk.advance(input, usize::MAX)? {
+            Pause::Input => return Ok(Turn::Starved),
+            Pause::End => self.state = State::Opcode,
+            Pause::Body | Pause::Room => {}
+        }
+        Ok(Turn::On)
     }
 
     fn key(&mut self, code: u8, rest: &mut &[u8], wants: &dyn Fn(u32, &[u8]) -> bool) -> Result<()> {
@@ -248,54 +278,68 @@ impl Splitter {
         // A stream or a module's value is announced, without its bytes: it cannot be decoded, and has no bound.
         let copied = wanted && !matches!(encoding, Encoding::Stream(_) | Encoding::Module);
         if wanted {
-            self.kept += 1;
             self.block.bytes.extend_from_slice(key);
             self.open = Some(Open { encoding, part: 0, key_end: self.block.bytes.len(), copied });
-        } else {
-            self.skipped += 1;
-            self.expires_ms = None;
         }
-        self.walk.begin(encoding.layout(), copied);
-        self.state = State::Value;
+        let layout = encoding.layout();
+        let room = self.block_bytes.saturating_sub(self.block.bytes.len());
+        let mut ahead = rest.get(..WHOLE_BYTES).unwrap_or(rest);
+        let begin = ahead.len();
+        match whole(layout, &mut ahead, copied) {
+            Ok(passed) if !copied || passed.body <= room => {
+                let (value, behind) = rest.split_at_checked(begin - ahead.len()).unwrap_or_default();
+                *rest = behind;
+                if copied {
+                    let body = value.len() - passed.body;
+                    self.block.bytes.extend_from_slice(value.get(body..).unwrap_or_default());
+                }
+                self.end_value(passed.elements);
+            }
+            Ok(_) | Err(Error::Truncated(_)) => {
+                self.walk.begin(layout, copied);
+                self.state = State::Value;
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
+    /// Ends a value, and its last piece if it is wanted.
+    fn end_value(&mut self, elements: u64) {
+        match self.open.take() {
+            Some(open) => {
+                self.close(&open, true, elements);
+                self.kept += 1;
+            }
+            None => self.skipped += 1,
+        }
+        (self.state, self.expires_ms) = (State::Opcode, None);
+    }
+
+    /// Goes on with a value that is not there as a whole.
     fn value(&mut self, input: &mut &[u8]) -> Result<Turn> {
-        let Some(open) = self.open.as_mut() else {
-            return Ok(match self.walk.advance(input, usize::MAX)? {
-                Pause::Input => Turn::Starved,
-                Pause::End => {
-                    self.state = State::Opcode;
-                    Turn::On
-                }
-                Pause::Body | Pause::Room => Turn::On,
-            });
-        };
-        let room = if open.copied { self.block_bytes.saturating_sub(self.block.bytes.len()) } else { usize::MAX };
+        let copied = self.open.as_ref().is_some_and(|open| open.copied);
+        let room = if copied { self.block_bytes.saturating_sub(self.block.bytes.len()) } else { usize::MAX };
         let before = *input;
         let pause = self.walk.advance(input, room)?;
-        if open.copied {
+        if copied {
             self.block.bytes.extend_from_slice(before.get(..before.len() - input.len()).unwrap_or_default());
         }
-        match pause {
-            Pause::Input => return Ok(Turn::Starved),
-            Pause::Body => self.block.bytes.truncate(open.key_end),
-            Pause::Room => return Ok(Turn::Full(self.cut())),
-            Pause::End => {
-                self.close(true);
-                (self.state, self.open, self.expires_ms) = (State::Opcode, None, None);
-                if self.block.bytes.len() >= self.block_bytes {
-                    return Ok(Turn::Full(std::mem::take(&mut self.block)));
-                }
+        match (pause, &self.open) {
+            (Pause::Input, _) => return Ok(Turn::Starved),
+            (Pause::Body, Some(open)) => self.block.bytes.truncate(open.key_end),
+            (Pause::Room, Some(_)) => return Ok(Turn::Full(self.cut())),
+            (Pause::End, _) => {
+                let elements = self.walk.take_elements();
+                self.end_value(elements);
             }
+            (Pause::Body | Pause::Room, None) => {}
         }
         Ok(Turn::On)
     }
 
-    /// Ends the piece that is open.
-    fn close(&mut self, last: bool) {
-        let Some(open) = &self.open else { return };
-        let elements = self.walk.take_elements();
+    /// Ends a piece whose bytes are all in the block.
+    fn close(&mut self, open: &Open, last: bool, elements: u64) {
         let Open { encoding, part, key_end, .. } = *open;
         let facts = Facts { db: self.db, encoding, expires_ms: self.expires_ms, part, last, elements };
         self.block.close(facts, key_end);
@@ -303,14 +347,24 @@ impl Splitter {
 
     /// Ends the piece that is open and its block; the value goes on in the next.
     fn cut(&mut self) -> Block {
-        let key_end = self.open.as_ref().map_or(0, |open| open.key_end);
-        let mut next = Block::default();
-        next.bytes.extend_from_slice(self.block.open_key(key_end));
-        self.close(false);
-        if let Some(open) = &mut self.open {
-            (open.part, open.key_end) = (open.part + 1, next.bytes.len());
-        }
-        std::mem::replace(&mut self.block, next)
+        let Some(mut open) = self.open.take() else { return self.next_block() };
+        let mut key = std::mem::take(&mut self.scratch);
+        key.clear();
+        key.extend_from_slice(self.block.open_key(open.key_end));
+        let elements = self.walk.take_elements();
+        self.close(&open, false, elements);
+        let full = self.next_block();
+        self.block.bytes.extend_from_slice(&key);
+        self.scratch = key;
+        (open.part, open.key_end) = (open.part + 1, self.block.bytes.len());
+        self.open = Some(open);
+        full
+    }
+
+    /// Hands out the block, and puts an empty one in its place.
+    fn next_block(&mut self) -> Block {
+        let spare = self.spare.pop().unwrap_or_default();
+        std::mem::replace(&mut self.block, spare)
     }
 
     fn check(&mut self, input: &mut &[u8]) -> Result<Option<Block>> {

@@ -1,9 +1,61 @@
-//! A walk along a layout: consumes a value from a stream that comes in parts, and remembers where it stands in it.
+//! Two ways along a layout: [`whole`] passes a value that is all there at once; a [`Walk`] consumes a value from a stream
+//! that comes in parts, and remembers where it stands in it.
 
 use crate::{Error, Result};
 
 use super::bytes::{byte, head, length, slice};
 use super::encoding::Step;
+
+/// A value that was passed at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    /// How many elements it has; one where they are not counted.
+    pub(super) elements: u64,
+    /// How many bytes they take, at its end.
+    pub(super) body: usize,
+}
+
+/// Passes a value that lies in `input` as a whole; [`Error::Truncated`] where it does not, or may not. What is `kept` is
+/// refused where a string is over the bound.
+pub(super) fn whole(steps: &[Step], input: &mut &[u8], kept: bool) -> Result<Passed> {
+    let mut elements = 1;
+    let mut begin = input.len();
+    for step in steps {
+        match *step {
+            Step::Bytes(count) => drop(slice(input, count)?),
+            Step::Length => drop(length(input)?),
+            Step::String => {
+                let count = stored(input, kept)?;
+                slice(input, count)?;
+            }
+            Step::Score => {
+                let count = scored(input)?;
+                slice(input, count)?;
+            }
+            Step::Each(steps) => {
+                elements = length(input)?;
+                begin = input.len();
+                for _ in 0..elements {
+                    whole(steps, input, kept)?;
+                }
+            }
+            Step::Module => return Err(Error::Truncated("module value")),
+        }
+    }
+    Ok(Passed { elements, body: begin - input.len() })
+}
+
+/// Reads the head of a string: how many bytes of it are stored.
+#[inline]
+fn stored(input: &mut &[u8], kept: bool) -> Result<u64> {
+    let head = head(input)?;
+    Ok(if kept { head.bounded()?.stored() } else { head.stored() })
+}
+
+/// Reads the length of a score in decimal; the largest stand for what has no digits.
+fn scored(input: &mut &[u8]) -> Result<u64> {
+    Ok(Some(byte(input)?).filter(|&count| count < 253).map_or(0, u64::from))
+}
 
 /// Where the walk stands in one level of the layout.
 #[derive(Debug)]
@@ -104,14 +156,8 @@ impl Walk {
         match step {
             Step::Bytes(count) => self.pending = count,
             Step::Length => drop(length(input)?),
-            Step::String => {
-                let head = head(input)?;
-                self.pending = if self.kept { head.bounded()?.stored() } else { head.stored() };
-            }
-            Step::Score => {
-                let count = byte(input)?;
-                self.pending = if count >= 253 { 0 } else { u64::from(count) };
-            }
+            Step::String => self.pending = stored(input, self.kept)?,
+            Step::Score => self.pending = scored(input)?,
             Step::Each(steps) => below = Some(Level { steps, at: 0, rounds: length(input)? }),
             Step::Module => {
                 let steps: &'static [Step] = match length(input)? {

@@ -9,7 +9,6 @@ use crate::{Error, Result};
 
 mod damage;
 mod encodings;
-mod packed;
 mod pieces;
 mod servers;
 
