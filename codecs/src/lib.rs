@@ -8,6 +8,7 @@ mod error;
 mod field;
 pub mod json;
 pub mod juicefs;
+pub mod rdb;
 pub mod system;
 pub mod tally;
 
