@@ -137,3 +137,105 @@ pub(super) fn holds_whole_slot(connection: &mut Connection) -> Result<bool> {
     }
     Ok(owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::{Server, open};
+    use super::*;
+
+    fn cluster() -> Server {
+        let server = Server::start(&["--cluster-enabled", "yes"]);
+        let mut raw = raw(&server);
+        raw.command(&[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]).unwrap();
+        while !raw.ask(&[b"CLUSTER", b"INFO"]).unwrap().text().unwrap().contains("cluster_state:ok") {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn raw(server: &Server) -> Connection {
+        let address = Address::parse(&server.url(), &|_| None).unwrap();
+        let Target::Server(endpoint) = address.target() else { panic!("one server") };
+        Connection::to_host(endpoint, &address).unwrap()
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_gives_a_prefix() {
+        let server = cluster();
+        let port = server.port;
+        for url in [
+            format!("redis://127.0.0.1:{port}/1"),
+            format!("redis://127.0.0.1:{port},127.0.0.1:1/1"),
+            format!("redis://127.0.0.1:1,127.0.0.1:{port}/1"),
+            format!("unix://{}?db=1", server.socket().display()),
+        ] {
+            let mut connection = open(&url).unwrap();
+            assert_eq!(connection.prefix(), "{1}");
+            connection.command(&[b"SET", b"{1}i1", b"v"]).unwrap();
+            assert!(connection.holds_whole_slot().unwrap());
+        }
+        let mut connection = open(&server.url()).unwrap();
+        assert_eq!(connection.prefix(), "{0}");
+        let slot = slot_of(&mut connection, "{0}").unwrap().to_string();
+        let elsewhere = [b'a'; 40];
+        let moved = connection.ask(&[b"CLUSTER", b"SETSLOT", slot.as_bytes(), b"MIGRATING", &elsewhere]).unwrap();
+        assert!(matches!(moved, Reply::Error(_)), "an unknown node takes no slot");
+    }
+
+    #[test]
+    fn the_owner_among_two_nodes_is_found_and_a_moving_slot_is_seen() {
+        let (one, two) = (Server::start(&["--cluster-enabled", "yes"]), Server::start(&["--cluster-enabled", "yes"]));
+        let (mut first, mut second) = (raw(&one), raw(&two));
+        // {0} is in slot 13907, {1} in 9842
+        first.command(&[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"9999"]).unwrap();
+        second.command(&[b"CLUSTER", b"ADDSLOTSRANGE", b"10000", b"16383"]).unwrap();
+        first.command(&[b"CLUSTER", b"SET-CONFIG-EPOCH", b"1"]).unwrap();
+        second.command(&[b"CLUSTER", b"SET-CONFIG-EPOCH", b"2"]).unwrap();
+        let port = two.port.to_string();
+        first.command(&[b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes()]).unwrap();
+        for connection in [&mut first, &mut second] {
+            while !connection.ask(&[b"CLUSTER", b"INFO"]).unwrap().text().unwrap().contains("cluster_state:ok") {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        }
+        for (database, owner) in [(0, &two), (1, &one)] {
+            for asked in [&one, &two] {
+                let mut connection = open(&format!("{}/{database}", asked.url())).unwrap();
+                assert!(connection.holds_whole_slot().unwrap());
+                let info = connection.info("server").unwrap();
+                assert_eq!(info.number("tcp_port"), Some(u64::from(owner.port)));
+                let key = format!("{{{database}}}setting");
+                connection.command(&[b"SET", key.as_bytes(), b"x"]).unwrap();
+            }
+        }
+        let mut connection = open(&two.url()).unwrap();
+        let slot = slot_of(&mut connection, "{0}").unwrap().to_string();
+        let other = first.command(&[b"CLUSTER", b"MYID"]).unwrap();
+        let other = other.bytes().unwrap();
+        connection.command(&[b"CLUSTER", b"SETSLOT", slot.as_bytes(), b"MIGRATING", other]).unwrap();
+        assert!(!connection.holds_whole_slot().unwrap());
+    }
+
+    #[test]
+    fn sentinels_name_the_master() {
+        let master = Server::start(&["--requirepass", "pw"]);
+        let sentinel = Server::start_sentinel(master.port, "sentinelpw");
+        let open = |name: &str, sentinel_password: &'static str| {
+            let url = format!("redis://:pw@{name},127.0.0.1:1,127.0.0.1:{}/2", sentinel.port);
+            let env = |variable: &str| (variable == "SENTINEL_PASSWORD").then(|| sentinel_password.to_owned());
+            Connection::open(&Address::parse(&url, &env).unwrap())
+        };
+        let mut connection = open("mymaster", "sentinelpw").unwrap();
+        connection.command(&[b"SET", b"k", b"v"]).unwrap();
+        let keyspace = connection.info("keyspace").unwrap();
+        assert!(keyspace.get("db2").is_some());
+        assert_eq!(connection.info("server").unwrap().number("tcp_port"), Some(u64::from(master.port)));
+
+        let wrong = open("mymaster", "wrong").unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Config);
+        assert!(wrong.what_to_do().unwrap().contains("SENTINEL_PASSWORD"));
+        let unknown = open("other", "sentinelpw").unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::Config);
+        assert!(unknown.to_string().contains("no master other"), "{unknown}");
+    }
+}

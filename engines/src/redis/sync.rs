@@ -189,3 +189,152 @@ fn refused(connection: &Connection, error: ServerError) -> Error {
         .because(error)
         .hint("see the server's log; reading by SCAN (--scan) needs no snapshot")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::super::server::{Server, open};
+    use super::*;
+
+    fn fill(server: &Server) {
+        let mut connection = server.connect();
+        let value = vec![b'v'; 20_000];
+        for number in 0..200 {
+            connection.command(&[b"SET", format!("key{number}").as_bytes(), &value]).unwrap();
+        }
+        connection.command(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]).unwrap();
+    }
+
+    /// An RDB file: its magic, its last opcode and eight bytes of checksum.
+    fn assert_whole(rdb: &[u8]) {
+        assert!(rdb.starts_with(b"REDIS00"));
+        assert_eq!(rdb[rdb.len() - 9], 0xff, "the end opcode stands before the checksum");
+        assert!(rdb.len() > 4_000_000);
+    }
+
+    #[test]
+    fn the_snapshot_ends_where_it_should_in_both_modes() {
+        for (diskless, setting) in [(false, "no"), (false, "yes"), (true, "yes"), (true, "no")] {
+            let server = Server::start(&["--repl-diskless-sync", setting]);
+            fill(&server);
+            let mut stream = SyncStream::start(server.connect(), diskless).unwrap();
+            assert_eq!(stream.length_bytes().is_none(), diskless && setting == "yes");
+            let mut rdb = Vec::new();
+            stream.read_to_end(&mut rdb).unwrap();
+            assert_whole(&rdb);
+            assert_eq!(stream.read_bytes(), rdb.len() as u64);
+            assert!(stream.length_bytes().is_none_or(|length| length == rdb.len() as u64));
+            assert!(stream.connection.is_none());
+            assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn users_without_permission_and_servers_without_sync_are_unsupported() {
+        let refusing = [
+            (vec!["--user", "some on >pw ~* +@all -sync"], "some:pw@"),
+            (vec!["--user", "some on >pw ~* +@all -replconf"], "some:pw@"),
+            (vec!["--rename-command", "SYNC", ""], ""),
+            (vec!["--replicaof", "127.0.0.1 1"], ""),
+        ];
+        for (args, userinfo) in refusing {
+            let server = Server::start(&args);
+            let connection = open(&format!("redis://{userinfo}127.0.0.1:{}", server.port)).unwrap();
+            let error = SyncStream::start(connection, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{args:?} {error:?}");
+            assert!(error.what_to_do().unwrap().contains("SCAN"));
+        }
+    }
+
+    /// A server that answers the handshake, then sends this, and closes.
+    fn scripted(sent: Vec<u8>) -> (std::thread::JoinHandle<()>, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut buffer = [0; 4096];
+            for answer in ["+OK", "-ERR cluster", "+PONG", "-ERR Unrecognized REPLCONF option: rdb-only"] {
+                assert!(socket.read(&mut buffer).unwrap() > 0);
+                socket.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
+            }
+            assert!(socket.read(&mut buffer).unwrap() > 0);
+            for piece in sent.chunks(7) {
+                // The reader may have seen enough and closed.
+                if socket.write_all(piece).is_err() {
+                    return;
+                }
+            }
+        });
+        (thread, open(&format!("redis://127.0.0.1:{port}")).unwrap())
+    }
+
+    fn read_scripted(sent: &[u8]) -> Result<io::Result<Vec<u8>>> {
+        let (thread, connection) = scripted(sent.to_vec());
+        let read = SyncStream::start(connection, false).map(|mut stream| {
+            let mut out = Vec::new();
+            let read = stream.read_to_end(&mut out);
+            if read.is_err() {
+                assert!(stream.read(&mut [0; 1]).is_err(), "an error must not turn into an end");
+            }
+            read.map(|_| out)
+        });
+        thread.join().unwrap();
+        read
+    }
+
+    #[test]
+    fn old_servers_go_on_with_commands_that_are_not_read() {
+        let read = read_scripted(b"\n\n\n$5\r\nHELLO*1\r\n$4\r\nPING\r\n").unwrap();
+        assert_eq!(read.unwrap(), b"HELLO");
+        assert_eq!(read_scripted(b"$0\r\n").unwrap().unwrap(), b"");
+        let mark = "0123456789abcdef0123456789abcdef01234567";
+        for payload in ["", "x", "HELLO 0123456789abcdef0123456789abcdef0123456 again"] {
+            let sent = format!("\n$EOF:{mark}\r\n{payload}{mark}*1\r\n$4\r\nPING\r\n");
+            assert_eq!(read_scripted(sent.as_bytes()).unwrap().unwrap(), payload.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_server_that_dies_is_told_wherever_it_does() {
+        let mark = "0123456789abcdef0123456789abcdef01234567";
+        for whole in ["\n$9\r\nSOMETHING".to_owned(), format!("$EOF:{mark}\r\nSOMETHING{mark}")] {
+            for cut in 0..whole.len() {
+                match read_scripted(&whole.as_bytes()[..cut]) {
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Engine, "{error:?}"),
+                    Ok(Err(error)) => {
+                        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                        assert!(error.to_string().contains("cut off after"), "{error}");
+                    }
+                    Ok(Ok(bytes)) => panic!("{cut} bytes were taken for a whole: {bytes:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_snapshot_is_told() {
+        assert_eq!(read_scripted(b"$-1\r\n").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(read_scripted(b"$EOF:short\r\n").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(read_scripted(b"+OK\r\n").unwrap_err().kind(), ErrorKind::Corrupt);
+        let gave_up = read_scripted(b"-ERR BGSAVE failed, replication can't continue\r\n").unwrap_err();
+        assert_eq!(gave_up.kind(), ErrorKind::Engine);
+        let unknown = read_scripted(b"-ERR unknown command `SYNC`, with args beginning with: \r\n").unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_server_killed_while_it_sends() {
+        for diskless in [false, true] {
+            let mut server = Server::start(&["--repl-diskless-sync", "yes", "--rdb-key-save-delay", "1000"]);
+            fill(&server);
+            let mut stream = SyncStream::start(server.connect(), diskless).unwrap();
+            stream.read_exact(&mut [0; 100]).unwrap();
+            server.kill();
+            let read = stream.read_to_end(&mut Vec::new());
+            // In disk mode all of it may be on its way already.
+            assert!(read.is_err() || stream.length_bytes().is_some());
+        }
+    }
+}
