@@ -233,14 +233,14 @@ mod tests {
 
     #[test]
     fn users_without_permission_and_servers_without_sync_are_unsupported() {
-        let refusing = [
-            (vec!["--user", "some on >pw ~* +@all -sync"], "some:pw@"),
-            (vec!["--user", "some on >pw ~* +@all -replconf"], "some:pw@"),
-            (vec!["--rename-command", "SYNC", ""], ""),
-            (vec!["--replicaof", "127.0.0.1 1"], ""),
+        let refusing: [(&[&str], &str); 4] = [
+            (&["--user", "some", "on", ">pw", "~*", "+@all", "-sync"], "some:pw@"),
+            (&["--user", "some", "on", ">pw", "~*", "+@all", "-replconf"], "some:pw@"),
+            (&["--rename-command", "SYNC", ""], ""),
+            (&["--replicaof", "127.0.0.1", "1"], ""),
         ];
         for (args, userinfo) in refusing {
-            let server = Server::start(&args);
+            let server = Server::start(args);
             let connection = open(&format!("redis://{userinfo}127.0.0.1:{}", server.port)).unwrap();
             let error = SyncStream::start(connection, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{args:?} {error:?}");

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metaferry_pipeline::{Error, ErrorKind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,18 +18,27 @@ use super::address::TlsOptions;
 /// A stream under TLS.
 pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Shakes hands over `socket` with the server known as `host`.
+/// Shakes hands over `socket` with the server known as `host`, waiting `timeout` for each answer: a server that does
+/// not speak TLS waits for more.
 ///
 /// # Errors
 /// `Config` for certificate files that cannot be used and for a server that is not trusted; `Engine` for the rest.
-pub(super) fn connect(mut socket: TcpStream, host: &str, options: &TlsOptions) -> Result<TlsStream> {
+pub(super) fn connect(
+    mut socket: TcpStream,
+    host: &str,
+    options: &TlsOptions,
+    timeout: Option<Duration>,
+) -> Result<TlsStream> {
     let name = options.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|cause| Error::config("TLS server name").because(cause))?;
     let mut session = ClientConnection::new(Arc::new(configuration(options)?), name)
         .map_err(|cause| Error::config("TLS parameters").because(cause))?;
+    let usual_timeout = socket.read_timeout().map_err(handshake_failed)?;
+    socket.set_read_timeout(timeout).map_err(handshake_failed)?;
     while session.is_handshaking() {
         session.complete_io(&mut socket).map_err(handshake_failed)?;
     }
+    socket.set_read_timeout(usual_timeout).map_err(handshake_failed)?;
     Ok(StreamOwned::new(session, socket))
 }
 
@@ -130,5 +140,83 @@ impl ServerCertVerifier for AnyServer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use super::super::SyncStream;
+    use super::super::server::{Server, open};
+    use super::*;
+
+    const CERTIFICATES: &str = r"set -e
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+    for name in server client; do
+        openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+        printf 'subjectAltName=DNS:redis.test,IP:127.0.0.1' > ext
+        openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $name.pem
+    done
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.pem";
+
+    fn server(clients: &str) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", CERTIFICATES]).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(shell.status().unwrap().success(), "openssl must be installed for this test");
+        let tls = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"];
+        Server::start_tls(folder, &[&tls[..], &["--tls-auth-clients", clients]].concat())
+    }
+
+    #[test]
+    fn the_server_must_be_trusted() {
+        let server = server("no");
+        let path = |name: &str| server.folder.path().join(name).display().to_string();
+        let open = |host: &str, query: &str| open(&format!("rediss://{host}:{}/1?{query}", server.port));
+        let ca = format!("tls-ca-cert-file={}", path("ca.pem"));
+        let mut connection = open("127.0.0.1", &ca).unwrap();
+        let large = vec![b'x'; 3 << 20];
+        connection.command(&[b"SET", b"k", &large]).unwrap();
+        assert_eq!(connection.command(&[b"GET", b"k"]).unwrap().bytes(), Some(&large[..]));
+        open("localhost", &format!("{ca}&tls-server-name=redis.test")).unwrap();
+        open("127.0.0.1", "insecure-skip-verify=true").unwrap();
+        for (host, query) in [
+            ("127.0.0.1", String::new()),
+            ("127.0.0.1", format!("tls-ca-cert-file={}", path("other.pem"))),
+            ("127.0.0.1", format!("{ca}&tls-server-name=wrong.test")),
+            ("127.0.0.1", format!("{ca}&tls-server-name=not a name")),
+            ("127.0.0.1", "tls-ca-cert-file=/nowhere".to_owned()),
+            ("127.0.0.1", format!("tls-ca-cert-file={}", path("ca.key"))),
+        ] {
+            let error = open(host, &query).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{query}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn client_certificates_and_snapshots() {
+        let server = server("yes");
+        let path = |name: &str| server.folder.path().join(name).display().to_string();
+        let url = format!("rediss://127.0.0.1:{}?tls-ca-cert-file={}", server.port, path("ca.pem"));
+        let error = open(&url).unwrap_err();
+        assert!(format!("{error:?}").to_lowercase().contains("certificate"), "{error:?}");
+        let url = format!("{url}&tls-cert-file={}&tls-key-file={}", path("client.pem"), path("client.key"));
+        open(&url).unwrap().command(&[b"SET", b"k", &vec![b'x'; 1 << 20]]).unwrap();
+        for diskless in [false, true] {
+            let mut rdb = Vec::new();
+            SyncStream::start(open(&url).unwrap(), diskless).unwrap().read_to_end(&mut rdb).unwrap();
+            assert!(rdb.starts_with(b"REDIS00"));
+            assert_eq!(rdb[rdb.len() - 9], 0xff);
+        }
+    }
+
+    #[test]
+    fn a_server_without_tls_is_told() {
+        let server = Server::start(&[]);
+        let error =
+            open(&format!("rediss://127.0.0.1:{}?insecure-skip-verify=1&dial_timeout=300ms", server.port)).unwrap_err();
+        assert!(error.what_to_do().unwrap().contains("redis://"), "{error:?}");
     }
 }
