@@ -136,12 +136,14 @@ impl fmt::Display for Endpoint {
 /// Hides the password, in addresses that cannot be read too: it is whatever stands between the first colon and the
 /// last at sign.
 fn redact(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((userinfo, rest)) = rest.rsplit_once('@') else { return url.to_owned() };
-    match userinfo.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:****@{rest}"),
-        None => format!("{scheme}://{userinfo}@{rest}"),
+    let Some((secret, rest)) = url.rsplit_once('@') else { return url.to_owned() };
+    let (scheme, userinfo) = secret.split_once("://").unwrap_or(("", secret));
+    let user = userinfo.split_once(':').map_or(userinfo, |(user, _)| user);
+    if scheme.is_empty() || !scheme.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return format!("****@{rest}");
     }
+    let colon = if userinfo.contains(':') { ":****" } else { "" };
+    format!("{scheme}://{user}{colon}@{rest}")
 }
 
 fn password_from(env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
@@ -181,7 +183,7 @@ fn parse_parts(url: &str, shown: &str) -> Result<Address, String> {
         tls: if scheme == "rediss" { Some(query.tls()?) } else { None },
         timeouts: query.timeouts(),
         database: match query.get("db") {
-            Some(number) => number.parse().map_err(|_| format!("invalid database number {number:?}"))?,
+            Some(number) => number.parse().map_err(|_| "the database is not a number".to_owned())?,
             None => database,
         },
         shown: shown.to_owned(),
@@ -192,8 +194,8 @@ fn database_in(path: &str) -> Result<u32, String> {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     match (parts.next(), parts.next()) {
         (None, _) => Ok(0),
-        (Some(number), None) => number.parse().map_err(|_| format!("invalid database number {number:?}")),
-        _ => Err(format!("invalid path {path:?}, a database number is expected")),
+        (Some(number), None) => number.parse().map_err(|_| "the database is not a number".to_owned()),
+        _ => Err("the path is more than a database number".to_owned()),
     }
 }
 

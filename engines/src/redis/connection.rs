@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::address::{Address, Endpoint, Timeouts};
-use super::resp::{self, Reader, Reply, ServerError};
+use super::reply::{Reply, ServerError};
+use super::resp::{self, Reader};
 use super::tls::{self, TlsStream};
 use super::{Info, discovery};
 
@@ -78,8 +79,12 @@ impl Connection {
     /// Those of the connection, which is then useless.
     pub fn ask(&mut self, args: &[&[u8]]) -> Result<Reply> {
         resp::command(&mut self.unsent, args);
-        self.flush()?;
-        self.reader.reply()
+        let sent = self.flush();
+        match self.reader.reply() {
+            // A server that closes on us may have said why.
+            Err(error) => sent.and(Err(error)),
+            reply => reply,
+        }
     }
 
     /// Queues encoded commands (see [`resp::command`]), sending where enough has gathered. The server answers each
@@ -188,7 +193,10 @@ impl Connection {
                 self.judge_authentication(error, password)?;
             }
         }
-        self.ask(&[b"CLIENT", b"SETNAME", b"metaferry"]).map(drop)
+        match self.ask(&[b"CLIENT", b"SETNAME", b"metaferry"])? {
+            Reply::Error(error) if error.closes() => Err(Error::from(error).at(self.name())),
+            _ => Ok(()),
+        }
     }
 
     /// A server without a password lets anyone in, whatever password is offered; it only says so.
@@ -197,6 +205,9 @@ impl Connection {
             return Ok(());
         }
         error.text = error.text.replace(password, "****");
+        if error.closes() {
+            return Err(Error::from(error).at(self.name()));
+        }
         let what = format!("{}: user or password refused", self.name());
         let refusal = Error::config(what).because(error);
         Err(refusal.hint("give user and password in the URL, or the password in META_PASSWORD or REDIS_PASSWORD"))

@@ -5,7 +5,7 @@ use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::address::{Address, Endpoint, Target};
 use super::connection::Connection;
-use super::resp::Reply;
+use super::reply::Reply;
 
 /// Connects to the server that holds the volume, authenticated, its database selected or its prefix set.
 pub(super) fn find(address: &Address) -> Result<Connection> {
@@ -59,10 +59,17 @@ fn settle(mut connection: Connection, here: &Endpoint, address: &Address) -> Res
 
 fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address) -> Result<Connection> {
     let mut asked = Connection::to_host(sentinel, address)?;
-    asked.authenticate("", &address.sentinel_password).map_err(|error| {
-        error.at(format_args!("sentinel {sentinel}")).hint("give the Sentinels' own password in SENTINEL_PASSWORD")
-    })?;
-    let reply = asked.command(&[b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()])?;
+    let reply = asked
+        .authenticate("", &address.sentinel_password)
+        .and_then(|()| asked.command(&[b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()]))
+        .map_err(|error| {
+            let told = error.at(format_args!("sentinel {sentinel}"));
+            if told.kind() == ErrorKind::Config {
+                told.hint("the Sentinels' own password is SENTINEL_PASSWORD")
+            } else {
+                told
+            }
+        })?;
     let Some(master) = endpoint_in(reply.items().unwrap_or_default(), sentinel) else {
         let what = format!("{address}: sentinel {sentinel} knows no master {name}");
         return Err(Error::config(what).hint("see SENTINEL MASTERS for the names it knows"));
@@ -74,7 +81,10 @@ fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address) -> Resul
         return Err(Error::new(ErrorKind::Engine, format!("{address}: {master} is not the master any more"))
             .hint("a failover seems to be under way: try again"));
     }
-    connection.select(address.database())?;
+    if !connection.select(address.database())? {
+        let what = format!("{address}: {master} is a node of a cluster, and has no database {}", address.database());
+        return Err(Error::config(what).hint("give the cluster's nodes instead of the Sentinels"));
+    }
     Ok(connection)
 }
 
@@ -234,6 +244,9 @@ mod tests {
         let wrong = open("mymaster", "wrong").unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::Config);
         assert!(wrong.what_to_do().unwrap().contains("SENTINEL_PASSWORD"));
+        let missing = open("mymaster", "").unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::Config);
+        assert!(missing.what_to_do().unwrap().contains("SENTINEL_PASSWORD"));
         let unknown = open("other", "sentinelpw").unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::Config);
         assert!(unknown.to_string().contains("no master other"), "{unknown}");

@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod discovery;
+mod reply;
 pub mod resp;
 #[cfg(test)]
 mod server;
@@ -13,7 +14,8 @@ use std::collections::BTreeMap;
 
 pub use address::{Address, Endpoint, Target, Timeouts, TlsOptions};
 pub use connection::{Connection, Stream};
-pub use resp::{Reader, Reply, ServerError};
+pub use reply::{Reply, ServerError};
+pub use resp::Reader;
 pub use sync::SyncStream;
 
 /// The fields of an `INFO` answer.

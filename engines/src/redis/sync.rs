@@ -7,7 +7,7 @@ use std::time::Duration;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::connection::Connection;
-use super::resp::{Reply, ServerError};
+use super::reply::{Reply, ServerError};
 
 const MARK_BYTES: usize = 40;
 /// A server that writes its snapshot sends a newline each second, but not while it forks.

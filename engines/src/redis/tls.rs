@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use metaferry_pipeline::{Error, ErrorKind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
 
 use super::address::TlsOptions;
 
@@ -61,11 +66,8 @@ fn configuration(options: &TlsOptions) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|cause| Error::new(ErrorKind::Bug, "TLS versions").because(cause))?;
-    let builder = if options.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-    } else {
-        builder.with_root_certificates(authorities(options)?)
-    };
+    let verifier = Arc::new(Verifier::new(options, provider)?);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match &options.client {
         Some((certificate, key)) => {
             let bad_key = |cause| Error::config(format!("TLS key {}", key.display())).because(cause);
@@ -75,23 +77,6 @@ fn configuration(options: &TlsOptions) -> Result<ClientConfig> {
         }
         None => Ok(builder.with_no_client_auth()),
     }
-}
-
-fn authorities(options: &TlsOptions) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    if let Some(path) = &options.authorities {
-        for certificate in certificates(path)? {
-            store
-                .add(certificate)
-                .map_err(|cause| Error::config(format!("TLS authorities {}", path.display())).because(cause))?;
-        }
-    } else {
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if store.is_empty() {
-        return Err(Error::config("no TLS authorities on this system").hint("give them with tls-ca-cert-file"));
-    }
-    Ok(store)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -104,20 +89,61 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// Trusts any certificate, as `insecure-skip-verify` asks; signatures are still checked.
+/// Trusts what the authorities have signed, and one certificate more than rustls would: an authority's own, given as
+/// such, which self-made servers present as theirs and Go's clients take. Trusts anyone if `insecure-skip-verify` asks
+/// for it; signatures are checked even then.
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
+struct Verifier {
+    strict: Option<Arc<WebPkiServerVerifier>>,
+    given: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for AnyServer {
+impl Verifier {
+    fn new(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Self> {
+        if options.insecure {
+            return Ok(Self { strict: None, given: Vec::new(), provider });
+        }
+        let given = options.authorities.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        let mut roots = RootCertStore::empty();
+        if let Some(path) = &options.authorities {
+            let unusable = |cause| Error::config(format!("TLS authorities {}", path.display())).because(cause);
+            given.iter().try_for_each(|certificate| roots.add(certificate.clone())).map_err(unusable)?;
+        } else {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let strict = strict.build().map_err(|cause| {
+            Error::config("no TLS authorities on this system").because(cause).hint("give them with tls-ca-cert-file")
+        })?;
+        Ok(Self { strict: Some(strict), given, provider })
+    }
+
+    /// Whether this error only says that the server presents an authority's own certificate, and one that was given.
+    /// It is found after the dates, before the name.
+    fn is_given(&self, certificate: &CertificateDer<'_>, error: &rustls::Error) -> bool {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(error)) = error else { return false };
+        error.to_string() == "CaUsedAsEndEntity" && self.given.contains(certificate)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(strict) = &self.strict else { return Ok(ServerCertVerified::assertion()) };
+        match strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(error) if self.is_given(end_entity, &error) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
     }
 
     fn verify_tls12_signature(
@@ -126,7 +152,7 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -135,11 +161,11 @@ impl ServerCertVerifier for AnyServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -159,20 +185,22 @@ mod tests {
         printf 'subjectAltName=DNS:redis.test,IP:127.0.0.1' > ext
         openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $name.pem
     done
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.pem";
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key -out other.pem
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=self -addext subjectAltName=IP:127.0.0.1 -keyout self.key -out self.pem";
 
-    fn server(clients: &str) -> Server {
+    fn server(certificate: &str, clients: &str) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", CERTIFICATES]).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
         assert!(shell.status().unwrap().success(), "openssl must be installed for this test");
-        let tls = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"];
+        let [pem, key] = ["pem", "key"].map(|extension| format!("{certificate}.{extension}"));
+        let tls = ["--tls-cert-file", &pem, "--tls-key-file", &key, "--tls-ca-cert-file", "ca.pem"];
         Server::start_tls(folder, &[&tls[..], &["--tls-auth-clients", clients]].concat())
     }
 
     #[test]
     fn the_server_must_be_trusted() {
-        let server = server("no");
+        let server = server("server", "no");
         let path = |name: &str| server.folder.path().join(name).display().to_string();
         let open = |host: &str, query: &str| open(&format!("rediss://{host}:{}/1?{query}", server.port));
         let ca = format!("tls-ca-cert-file={}", path("ca.pem"));
@@ -196,8 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_self_signed_server_is_its_own_authority_where_it_is_given_as_such() {
+        let server = server("self", "no");
+        let path = |name: &str| server.folder.path().join(name).display().to_string();
+        let open = |query: &str| open(&format!("rediss://127.0.0.1:{}?{query}", server.port));
+        open(&format!("tls-ca-cert-file={}", path("self.pem"))).unwrap();
+        for query in [
+            format!("tls-ca-cert-file={}&tls-server-name=wrong.test", path("self.pem")),
+            format!("tls-ca-cert-file={}", path("other.pem")),
+            String::new(),
+        ] {
+            assert_eq!(open(&query).unwrap_err().kind(), ErrorKind::Config, "{query}");
+        }
+    }
+
+    #[test]
     fn client_certificates_and_snapshots() {
-        let server = server("yes");
+        let server = server("server", "yes");
         let path = |name: &str| server.folder.path().join(name).display().to_string();
         let url = format!("rediss://127.0.0.1:{}?tls-ca-cert-file={}", server.port, path("ca.pem"));
         let error = open(&url).unwrap_err();

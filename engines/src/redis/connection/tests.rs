@@ -118,6 +118,17 @@ fn users_with_few_permissions() {
 }
 
 #[test]
+fn a_full_server_says_so() {
+    let server = Server::start(&["--maxclients", "1"]);
+    let _first = server.connect();
+    for userinfo in ["", ":pw@"] {
+        let error = open(&format!("redis://{userinfo}127.0.0.1:{}", server.port)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Engine);
+        assert!(told(&error).contains("max number of clients"), "{}", told(&error));
+    }
+}
+
+#[test]
 fn unix_sockets() {
     let server = Server::start(&["--requirepass", "pw"]);
     let url = format!("unix://:pw@{}?db=2", server.socket().display());
@@ -167,4 +178,11 @@ fn a_server_that_dies_is_told() {
     server.kill();
     let error = connection.command(&[b"PING"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Engine);
+}
+
+#[test]
+fn workers_can_own_connections() {
+    fn sent_between_threads<T: Send>() {}
+    sent_between_threads::<Connection>();
+    sent_between_threads::<super::super::SyncStream>();
 }

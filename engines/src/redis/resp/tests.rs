@@ -145,3 +145,13 @@ fn server_errors_say_what_to_do() {
     assert_eq!(leaky.to_string(), "ERR unknown command 'AUTH'");
     assert_eq!(ServerError::parse(b"odd").to_string(), "ERR odd");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in "[-+:$*_0-9a\\r\\n]{0,60}") {
+        let mut any = reader(bytes.as_bytes());
+        while any.reply().is_ok() {}
+        let mut typed = reader(bytes.as_bytes());
+        while typed.bulk().is_ok() || typed.integer().is_ok() || typed.status().is_ok() || typed.array().is_ok() {}
+    }
+}
