@@ -43,7 +43,8 @@ pub struct Piece<'a> {
     pub part: u64,
     /// Whether it is the last part of the value.
     pub last: bool,
-    /// How many elements `bytes` holds: strings, pairs or nodes of a quicklist; one for a string or a packed blob.
+    /// How many elements `bytes` holds: strings, pairs or nodes of a quicklist; one for a string or a packed blob; none
+    /// for a stream or a module's value, whose bytes are left out.
     pub elements: u64,
     /// The elements as they are in the stream.
     pub bytes: &'a [u8],

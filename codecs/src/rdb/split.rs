@@ -112,7 +112,8 @@ impl Splitter {
     ///
     /// Returns a block as soon as one is full or the stream ends; the rest of `input` is then to be given again. Returns
     /// nothing where more input is needed, or [`is_end`](Self::is_end) says that none is: what is left of `input` then
-    /// is to be given again in front of what follows, and is at most a key and some 20 bytes long.
+    /// is to be given again in front of what follows, and is at most a key and some 30 bytes long. What follows the end
+    /// of the stream is left in `input`.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a newer version of the format or a type of value that cannot be passed over,
@@ -308,7 +309,7 @@ impl Splitter {
     fn end_value(&mut self, elements: u64) {
         match self.open.take() {
             Some(open) => {
-                self.close(&open, true, elements);
+                self.close(&open, true, if open.copied { elements } else { 0 });
                 self.kept += 1;
             }
             None => self.skipped += 1,

@@ -17,12 +17,10 @@ fn try_all(blocks: &[Block]) {
 
 #[test]
 fn cut_anywhere() {
-    for path in STREAMS {
-        let stream = data(path);
-        for end in 0..stream.len() {
-            let found = split(&stream[..end], 4096, &mut Splitter::new());
-            assert!(matches!(found, Err(Error::Truncated(_))), "{path} cut at {end}");
-        }
+    let stream = data("rdb/packed.rdb");
+    for end in 0..stream.len() {
+        let found = split(&stream[..end], 4096, &mut Splitter::new());
+        assert!(matches!(found, Err(Error::Truncated(_))), "cut at {end}");
     }
 }
 

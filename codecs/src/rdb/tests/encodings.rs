@@ -216,6 +216,21 @@ fn everything_between_the_keys() {
     assert_eq!(load(&slots, 3, 1).unwrap().len(), 1);
 }
 
+/// Streams of the first, second and third version are passed over, to the byte.
+#[test]
+fn streams_of_every_version() {
+    let pending = [&[1][..], &[7; 16], &[8; 8], &[3]].concat();
+    let owned = [&[1][..], &[7; 16]].concat();
+    for (code, header, group, seen) in [(15, 3, 2, 8), (19, 8, 3, 8), (21, 8, 3, 16)] {
+        let numbers = |count: usize| b"\x42\x01".repeat(count);
+        let consumer = [&[1][..], &string(b"consumer"), &vec![9; seen], &owned].concat();
+        let group = [&[1][..], &string(b"group"), &numbers(group), &pending, &consumer].concat();
+        let nodes = [&[1][..], &string(&[1; 16]), &string(&listpack(&[b"\x01"]))].concat();
+        let bytes = [nodes, numbers(header), group].concat();
+        assert_eq!(value("REDIS0011", code, &bytes).unwrap(), pairs(&[]));
+    }
+}
+
 #[test]
 fn versions() {
     for header in ["REDIS0001", "REDIS0004"] {
