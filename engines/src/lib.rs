@@ -1,1 +1,3 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
+
+pub mod archive;
