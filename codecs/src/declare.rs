@@ -278,6 +278,11 @@ macro_rules! kinds {
                 }
                 each_kind!(self, rows => $crate::declare::tally_rows(self.kind(), rows, tally))
             }
+            fn tally_canonical(&self, tally: &mut $crate::Tally<Kind>) {
+                let mut canonical = self.clone();
+                canonical.canonicalize();
+                canonical.tally(tally);
+            }
             fn write_lines(&self, out: &mut Vec<u8>) {
                 each_kind!(self, rows => for row in rows {
                     $crate::declare::Row::write_json(row, out);
@@ -297,6 +302,13 @@ macro_rules! kinds {
             fn unpack(&mut self, packed: &[u8]) -> $crate::Result<()> {
                 each_kind!(self, rows => rows.push($crate::declare::Row::unpack(packed)?));
                 Ok(())
+            }
+            fn largest(&self, each: &mut dyn FnMut(&'static str, u64)) {
+                match self {$(
+                    Self::$kind(rows) => {$(
+                        each($json, rows.iter().map(|row| $crate::field::Field::size(&row.$field)).max().unwrap_or(0));
+                    )*}
+                )*}
             }
             fn retain_buckets(&mut self, keep: &mut dyn FnMut(u16) -> bool) {
                 each_kind!(self, rows => {

@@ -3,11 +3,13 @@
 //! Everything here is pure: no I/O, no threads, no async. Decoders take bytes and return values or an [`Error`]; they
 //! never panic, whatever the input.
 
+pub mod archive;
 mod declare;
 mod error;
 mod field;
 pub mod json;
 pub mod juicefs;
+pub mod rdb;
 pub mod system;
 pub mod tally;
 

@@ -73,6 +73,8 @@ pub trait Batch: Sized + Send + 'static {
     fn canonicalize(&mut self);
     /// Adds every row to a tally.
     fn tally(&self, tally: &mut Tally<Self::Kind>);
+    /// Adds every row that the canonical form does not hold to be absent.
+    fn tally_canonical(&self, tally: &mut Tally<Self::Kind>);
     /// Appends one JSON line a row.
     fn write_lines(&self, out: &mut Vec<u8>);
     /// Reads one JSON line, without its line feed, as one more row.
@@ -81,6 +83,8 @@ pub trait Batch: Sized + Send + 'static {
     fn pack(&self, index: usize, key: &mut Vec<u8>, row: &mut Vec<u8>);
     /// Reads one packed row as one more row.
     fn unpack(&mut self, row: &[u8]) -> Result<()>;
+    /// Names each field once, with its largest value: the longest where it is bytes, the most where it is a list.
+    fn largest(&self, _each: &mut dyn FnMut(&'static str, u64)) {}
     /// Keeps the rows for which `keep(bucket)` holds.
     fn retain_buckets(&mut self, keep: &mut dyn FnMut(u16) -> bool);
 }
@@ -103,15 +107,29 @@ pub trait System: Sized + Send + Sync + 'static {
     fn strip_secrets(batch: &mut Self::Batch) -> u64;
 }
 
-/// Where a census books what it cannot keep in memory: sums by key, however many keys.
+/// The sums that are left at the end, each key once, ascending.
+pub type Sums<'a, E> = &'a mut dyn FnMut() -> Result<Option<Sum>, E>;
+
+/// A key and what was added up under it.
+pub type Sum = ([u64; 2], [i64; 4]);
+
+/// Where a census books what it cannot keep in memory: sums by key, however many keys, in two rounds. The sums of the
+/// first round are handed back first, and what they lead to is booked in the second.
 pub trait Ledger {
     /// What can go wrong.
     type Error;
-    /// Adds `delta` to the sums under `key`, wrapping.
+
+    /// Adds `delta` to the sums under `key` of the second round, wrapping.
     ///
     /// # Errors
     /// Where a spill file cannot be written.
     fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<(), Self::Error>;
+
+    /// The same for the first round.
+    ///
+    /// # Errors
+    /// As [`Ledger::add`].
+    fn add_first(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<(), Self::Error>;
 }
 
 /// One thing a census found.
@@ -168,13 +186,18 @@ pub trait Census: Sized + Send + 'static {
     fn observe<L: Ledger>(&mut self, batch: &Self::Batch, ledger: &mut L) -> Result<bool, L::Error>;
     /// Takes in what another worker saw.
     fn merge(&mut self, other: Self);
-    /// Compares what was seen with what the volume says of itself. `sums` yields every key of all ledgers once, ascending.
+    /// Books in the second round what follows from the sums of the first. Called once, after every merge.
+    ///
+    /// # Errors
+    /// Those of `sums` and of the ledger.
+    fn bridge<L: Ledger>(&mut self, sums: Sums<'_, L::Error>, ledger: &mut L) -> Result<(), L::Error>;
+    /// Compares what was seen with what the volume says of itself. `sums` are those of the second round.
     ///
     /// # Errors
     /// Those of `sums` and of `emit`.
     fn settle<E>(
         self,
-        sums: &mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>,
+        sums: Sums<'_, E>,
         emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>,
     ) -> Result<(), E>;
 }

@@ -2,13 +2,23 @@
 //!
 //! Nothing here knows an engine, a format or a system by name; nothing here is async.
 
+pub mod copy;
 mod error;
+mod findings;
+pub mod memory;
+mod monitor;
+mod observe;
+mod scan;
 mod sink;
+mod sort;
 mod source;
 pub mod spill;
 pub mod stage;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
+pub use findings::{Findings, Sort};
+pub use monitor::{Glance, Monitor};
 pub use sink::{Commit, Loader, Needs, Sink};
 pub use source::{About, Emit, Guarantee, Order, Partition, Scope, Snapshot, Source};
 pub use stage::Stop;

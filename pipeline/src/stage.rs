@@ -34,7 +34,8 @@ pub trait Weighed {
 ///
 /// At most `budget_bytes` are under way, from the moment an item is sent until its [`Permit`] is dropped; an item that is
 /// larger passes alone. The first error, a panic or `stop` ends all of them: then sending and receiving fail, and the
-/// first error is returned. Every item sent is received, unless there is an error.
+/// first error is returned. Every item sent is received, unless there is an error. Of stages that share a stop, only one
+/// returns that error, and the others one of kind `Stopped`.
 pub fn run<T, A, B, P, C>(
     budget_bytes: usize,
     stop: &Stop,

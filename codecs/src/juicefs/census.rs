@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::inodes::InodeSet;
 use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
 use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
-use crate::system::{self, CensusOptions, Ledger, Outcome};
+use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 
 mod settle;
 
-/// What a key of the ledger sums; the second half of the key.
+/// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
+/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
 mod section {
     /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
     pub(super) const FILE: u64 = 1;
@@ -79,6 +80,16 @@ impl Highest {
     }
 }
 
+/// Marks a directory that is being cloned, in the second half of a key of the first round.
+const DETACHED: u64 = 1;
+/// Marks a parent in the second half of a key of the first round.
+const LINK: u64 = 1 << 63;
+
+/// The trash root has no statistics (`base.go: checkTrash`).
+fn stats_counted(parent: u64) -> bool {
+    parent != TRASH_INODE
+}
+
 fn is_root(inode: u64) -> bool {
     inode == ROOT_INODE || inode == TRASH_INODE
 }
@@ -122,11 +133,19 @@ impl system::Census for Census {
             Batch::Parent(rows) => {
                 for row in rows.iter().filter(|row| row.count > 0) {
                     ledger.add([row.inode, section::PARENTS], [row.count, 0, 0, 0])?;
+                    ledger.add_first([row.inode, LINK | row.parent], [row.count, 0, 0, 0])?;
                 }
             }
             Batch::DirStat(rows) => {
                 for row in rows {
                     ledger.add([row.inode, section::STORED], [row.length, row.space, row.inodes, 1])?;
+                }
+            }
+            Batch::Detached(rows) => {
+                let mut held = self.inodes.held.hand();
+                for row in rows {
+                    held.insert(row.inode);
+                    ledger.add_first([row.inode, DETACHED], [1, 0, 0, 0])?;
                 }
             }
             _ => self.small(batch),
@@ -143,9 +162,25 @@ impl system::Census for Census {
         self.highest.merge(other.highest);
     }
 
+    fn bridge<L: Ledger>(&mut self, sums: Sums<'_, L::Error>, ledger: &mut L) -> Result<(), L::Error> {
+        let mut linked = (0, [0; 4]);
+        while let Some(([inode, key], sum)) = sums()? {
+            let parent = key & !LINK;
+            if key == 0 {
+                linked = (inode, sum);
+            } else if key == DETACHED {
+                linked = (0, [0; 4]);
+            } else if linked.0 == inode && stats_counted(parent) {
+                let ([length, space, ..], [count, ..]) = (linked.1, sum);
+                ledger.add([parent, section::CHILDREN], [length * count, space * count, count, 0])?;
+            }
+        }
+        Ok(())
+    }
+
     fn settle<E>(
         self,
-        sums: &mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>,
+        sums: Sums<'_, E>,
         emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>,
     ) -> Result<(), E> {
         settle::settle(self, sums, emit)
@@ -175,17 +210,18 @@ impl Census {
                 let orphan = i64::from(row.parent == 0);
                 ledger.add([row.inode, section::FILE], [0, i64::from(row.nlink), 1, orphan])?;
             }
-            if row.parent != 0 && self.stats_counted(row.parent) {
-                let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
+            let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
+            if row.parent == 0 {
+                ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+            } else if row.kind == FileType::DIRECTORY {
+                // One that is being cloned is no child yet, though it names its parent.
+                ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+                ledger.add_first([row.inode, LINK | row.parent], [1, 0, 0, 0])?;
+            } else if stats_counted(row.parent) && row.nlink > 0 {
                 ledger.add([row.parent, section::CHILDREN], [length, space, 1, 0])?;
             }
         }
         Ok(())
-    }
-
-    /// The trash root has no statistics (`base.go: checkTrash`).
-    fn stats_counted(&self, parent: u64) -> bool {
-        parent != TRASH_INODE
     }
 
     fn edges<L: Ledger>(&mut self, rows: &[Edge], ledger: &mut L) -> Result<(), L::Error> {
@@ -241,12 +277,6 @@ impl Census {
                     held.insert(row.inode);
                     self.highest.inode(row.inode);
                     self.highest.session = self.highest.session.max(row.sid);
-                }
-            }
-            Batch::Detached(rows) => {
-                let mut held = self.inodes.held.hand();
-                for row in rows {
-                    held.insert(row.inode);
                 }
             }
             Batch::DelFile(rows) => rows.iter().for_each(|row| self.highest.inode(row.inode)),

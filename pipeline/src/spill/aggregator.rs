@@ -34,10 +34,14 @@ impl<const N: usize> Aggregator<N> {
 
     /// Adds to the sums of `key`, each wrapping.
     pub fn add(&mut self, key: Key, delta: [i64; N]) -> Result<()> {
-        if self.table.entries.len() >= self.most_entries && !self.table.holds(key) {
+        if let Some(entry) = self.table.find(key) {
+            entry.add(delta);
+            return Ok(());
+        }
+        if self.table.entries.len() >= self.most_entries {
             self.spill()?;
         }
-        self.table.add(key, delta);
+        self.table.push(Entry { key, delta });
         Ok(())
     }
 
@@ -59,7 +63,8 @@ impl<const N: usize> Aggregator<N> {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let entries = self.table.sorted();
+        self.table.sort();
+        let entries = &self.table.entries;
         self.runs.write(|run| entries.iter().try_for_each(|entry| entry.write(run)))?;
         self.table.clear();
         Ok(())
@@ -126,92 +131,91 @@ impl<const N: usize> Entry<N> {
 struct Table<const N: usize> {
     entries: Vec<Entry<N>>,
     slots: Vec<u64>,
+    /// How many entries have a slot. The rest get theirs when a key comes that is not the greatest so far: a stream in
+    /// ascending order never pays for slots.
+    indexed: usize,
+    greatest: Option<Key>,
     last: usize,
 }
 
 impl<const N: usize> Table<N> {
     fn new() -> Self {
-        Self { entries: Vec::new(), slots: Vec::new(), last: 0 }
+        Self { entries: Vec::new(), slots: Vec::new(), indexed: 0, greatest: None, last: 0 }
     }
 
-    fn add(&mut self, key: Key, delta: [i64; N]) {
-        if let Some(entry) = self.entries.get_mut(self.last)
-            && entry.key == key
-        {
-            entry.add(delta);
-            return;
+    /// The entry of `key`, if it has one.
+    fn find(&mut self, key: Key) -> Option<&mut Entry<N>> {
+        if self.entries.get(self.last).is_none_or(|entry| entry.key != key) {
+            if self.greatest.is_none_or(|greatest| key > greatest) {
+                return None;
+            }
+            self.index();
+            self.last = self.probe(key)?;
         }
-        if self.entries.len() * 4 >= self.slots.len() * 3 {
-            self.grow();
-        }
+        self.entries.get_mut(self.last)
+    }
+
+    /// Adds an entry whose key has none.
+    fn push(&mut self, entry: Entry<N>) {
+        self.greatest = self.greatest.max(Some(entry.key));
+        self.last = self.entries.len();
+        self.entries.push(entry);
+    }
+
+    fn probe(&self, key: Key) -> Option<usize> {
         let hash = hash(key);
-        match self.find(key, hash) {
-            Ok(found) => {
-                self.last = found;
-                if let Some(entry) = self.entries.get_mut(found) {
-                    entry.add(delta);
-                }
-            }
-            Err(empty) => {
-                self.last = self.entries.len();
-                self.entries.push(Entry { key, delta });
-                if let Some(slot) = self.slots.get_mut(empty) {
-                    *slot = (hash & HIGH) | self.entries.len() as u64;
-                }
-            }
-        }
-    }
-
-    fn holds(&self, key: Key) -> bool {
-        self.entries.get(self.last).is_some_and(|entry| entry.key == key) || self.find(key, hash(key)).is_ok()
-    }
-
-    /// The entry of `key`, or the empty slot where it belongs.
-    fn find(&self, key: Key, hash: u64) -> Result<usize, usize> {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = home(hash) & mask;
-        while let Some(&slot) = self.slots.get(at)
-            && slot != 0
-        {
+        loop {
+            let slot = self.slots.get(at).copied().filter(|slot| *slot != 0)?;
             let found = (slot & LOW) as usize - 1;
-            if slot & HIGH == hash & HIGH && self.entries.get(found).is_some_and(|entry| entry.key == key) {
-                return Ok(found);
+            if slot & HIGH == hash & HIGH && self.entries.get(found)?.key == key {
+                return Some(found);
             }
             at = (at + 1) & mask;
         }
-        Err(at)
     }
 
-    fn grow(&mut self) {
-        let mut slots = vec![0; (self.slots.len() * 2).max(LEAST_SLOTS)];
-        let mask = slots.len() - 1;
-        for &slot in self.slots.iter().filter(|slot| **slot != 0) {
-            let mut at = home(slot) & mask;
-            while slots.get(at).is_some_and(|taken| *taken != 0) {
-                at = (at + 1) & mask;
-            }
-            if let Some(empty) = slots.get_mut(at) {
-                *empty = slot;
-            }
+    /// Gives every entry a slot.
+    fn index(&mut self) {
+        if self.entries.len() * 4 > self.slots.len() * 3 {
+            let room = (self.entries.len() * 4 / 3 + 1).next_power_of_two().max(LEAST_SLOTS);
+            let slots = std::mem::replace(&mut self.slots, vec![0; room]);
+            slots.into_iter().filter(|slot| *slot != 0).for_each(|slot| occupy(&mut self.slots, slot));
         }
-        self.slots = slots;
-    }
-
-    /// The entries in order of their keys. The slots no longer hold: `clear` follows.
-    fn sorted(&mut self) -> &[Entry<N>] {
-        self.entries.sort_unstable_by_key(|entry| entry.key);
-        &self.entries
+        for (at, entry) in self.entries.iter().enumerate().skip(self.indexed) {
+            occupy(&mut self.slots, (hash(entry.key) & HIGH) | (at as u64 + 1));
+        }
+        self.indexed = self.entries.len();
     }
 
     fn into_sorted(mut self) -> Vec<Entry<N>> {
         self.slots = Vec::new();
-        self.sorted();
+        self.sort();
         self.entries
+    }
+
+    /// Sorts the entries. Their slots no longer hold: `clear` follows.
+    fn sort(&mut self) {
+        self.entries.sort_unstable_by_key(|entry| entry.key);
     }
 
     fn clear(&mut self) {
         self.entries.clear();
         self.slots.fill(0);
+        (self.indexed, self.greatest) = (0, None);
+    }
+}
+
+/// Puts `slot` where probing for its key ends.
+fn occupy(slots: &mut [u64], slot: u64) {
+    let mask = slots.len().wrapping_sub(1);
+    let mut at = home(slot) & mask;
+    while slots.get(at).is_some_and(|taken| *taken != 0) {
+        at = (at + 1) & mask;
+    }
+    if let Some(empty) = slots.get_mut(at) {
+        *empty = slot;
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// A record is the lengths of its key and its row, each as four bytes, then the key, then the row.
 const HEADER: usize = 8;
+/// How deep into equal keys prefixes are taken, before comparing the rest is left to comparison.
+const MOST_DEPTH: usize = 256;
 
 /// Sorts rows by key in bounded memory; equal keys stay in order of arrival. One thread owns it.
 pub struct Sorter {
@@ -114,23 +116,40 @@ impl Arena {
     fn push(&mut self, key: &[u8], row: &[u8]) -> Result<()> {
         let too_large = |_| Error::unsupported(format!("a row of {} bytes to sort", key.len() + row.len()));
         let at = u32::try_from(self.bytes.len()).map_err(too_large)?;
-        let (key_len, row_len) = (u32::try_from(key.len()), u32::try_from(row.len()));
-        self.bytes.extend_from_slice(&key_len.map_err(too_large)?.to_le_bytes());
-        self.bytes.extend_from_slice(&row_len.map_err(too_large)?.to_le_bytes());
+        let key_len = u32::try_from(key.len()).map_err(too_large)?;
+        let row_len = u32::try_from(row.len()).map_err(too_large)?;
+        self.bytes.extend_from_slice(&key_len.to_le_bytes());
+        self.bytes.extend_from_slice(&row_len.to_le_bytes());
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(row);
-        self.index.push(Entry { prefix: prefix(key), at });
+        self.index.push(Entry { prefix: prefix(Some(key)), at });
         Ok(())
     }
 
-    /// Sorts the index: by prefix first, which touches no record, then within equal prefixes by key.
+    /// Sorts the index, by key and then by arrival.
     fn sort(&mut self) {
         let mut index = std::mem::take(&mut self.index);
-        index.sort_unstable_by_key(|entry| (entry.prefix, entry.at));
-        for equal in index.chunk_by_mut(|one, other| one.prefix == other.prefix).filter(|equal| equal.len() > 1) {
-            equal.sort_unstable_by(|one, other| self.key(one.at).cmp(self.key(other.at)).then(one.at.cmp(&other.at)));
-        }
+        self.sort_from(0, &mut index);
         self.index = index;
+    }
+
+    /// Sorts entries whose keys are equal before `depth`, and whose prefixes begin there: by prefix first, which looks
+    /// at no record, then where prefixes are equal by what follows them.
+    fn sort_from(&self, depth: usize, entries: &mut [Entry]) {
+        entries.sort_unstable_by_key(|entry| (entry.prefix, entry.at));
+        let depth = depth + size_of::<u64>();
+        for equal in entries.chunk_by_mut(|one, other| one.prefix == other.prefix).filter(|equal| equal.len() > 1) {
+            // A shorter key looks like one that goes on with zeroes: only a comparison tells them apart.
+            let goes_on = depth < MOST_DEPTH && equal.iter().all(|entry| self.key(entry.at).len() >= depth);
+            if goes_on {
+                equal.iter_mut().for_each(|entry| entry.prefix = prefix(self.key(entry.at).get(depth..)));
+                self.sort_from(depth, equal);
+            } else {
+                equal.sort_unstable_by(|one, other| {
+                    self.key(one.at).cmp(self.key(other.at)).then(one.at.cmp(&other.at))
+                });
+            }
+        }
     }
 
     fn key(&self, at: u32) -> &[u8] {
@@ -150,7 +169,9 @@ fn lengths(record: &[u8]) -> (usize, usize) {
     (length(0).unwrap_or(0) as usize, length(4).unwrap_or(0) as usize)
 }
 
-fn prefix(key: &[u8]) -> u64 {
+/// The first bytes of what there is of a key, in the order of keys.
+fn prefix(key: Option<&[u8]>) -> u64 {
+    let key = key.unwrap_or_default();
     if let Some(first) = key.first_chunk() {
         return u64::from_be_bytes(*first);
     }
@@ -219,7 +240,7 @@ impl Cursor for RowCursor {
     fn advance(&mut self) -> Result<bool> {
         let Some((key, row)) = self.step()? else { return Ok(false) };
         (self.key_len, self.len) = (key, HEADER + key + row);
-        self.prefix = prefix(self.key());
+        self.prefix = prefix(Some(self.key()));
         Ok(true)
     }
 

@@ -135,3 +135,24 @@ fn merging_goes_on_where_its_parts_were_read_to() {
     let keys: Vec<_> = rows_of(Sorted::merge(vec![first, second]).unwrap()).into_iter().map(|row| row.0[0]).collect();
     assert_eq!(keys, [2, 3, 4, 5]);
 }
+
+#[test]
+fn what_was_sorted_and_summed_may_change_threads() {
+    fn moves<T: Send>() {}
+    moves::<(Sorter, Sorted, Aggregator<4>, Sums<4>)>();
+}
+
+#[test]
+fn an_aggregator_looks_back_from_an_ascending_stream() {
+    let dir = SpillDir::default();
+    let mut aggregator = Aggregator::<1>::new(&dir, 1 << 20);
+    for n in 0..5000 {
+        aggregator.add([0, n], [1]).unwrap();
+        aggregator.add([0, n / 2], [1]).unwrap();
+        aggregator.add([0, n], [1]).unwrap();
+    }
+    let sums = sums_of(aggregator.finish().unwrap());
+    assert_eq!(sums.len(), 5000);
+    assert!(sums.iter().all(|(key, [sum])| *sum == if key[1] < 2500 { 4 } else { 2 }));
+    assert_eq!(dir.spilled_bytes(), 0);
+}

@@ -3,12 +3,11 @@
 use super::{Census, Rule, section};
 use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, SliceRef};
 use crate::juicefs::{ROOT_INODE, TRASH_INODE};
-use crate::system::{Finding, Outcome};
+use crate::system::{Finding, Outcome, Sums};
 
 /// Rows in a batch that a census emits.
 const BATCH_ROWS: usize = 4096;
 
-type Sums<'a, E> = &'a mut dyn FnMut() -> Result<Option<([u64; 2], [i64; 4])>, E>;
 type Emit<'a, E> = &'a mut dyn FnMut(Outcome<Batch>) -> Result<(), E>;
 
 /// All sums under one id, which may be an inode and a slice at once.

@@ -1,0 +1,64 @@
+//! Redis: addresses, connections, the protocol and the replication handshake. Knows no key of any file system.
+
+mod address;
+mod connection;
+mod discovery;
+mod reply;
+pub mod resp;
+#[cfg(test)]
+mod server;
+mod sync;
+mod tls;
+
+use std::collections::BTreeMap;
+
+pub use address::{Address, Endpoint, Target, Timeouts, TlsOptions};
+pub use connection::{Connection, Stream};
+pub use reply::{Reply, ServerError};
+pub use resp::Reader;
+pub use sync::SyncStream;
+
+/// The fields of an `INFO` answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Info(BTreeMap<String, String>);
+
+impl Info {
+    fn parse(text: &str) -> Self {
+        let fields = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':'));
+        Self(fields.map(|(name, value)| (name.to_owned(), value.trim_end().to_owned())).collect())
+    }
+
+    /// A field's text, as `maxmemory_policy`.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// A field that is a whole number, as `used_memory` (bytes) or `rdb_last_save_time` (Unix seconds).
+    #[must_use]
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.get(field)?.parse().ok()
+    }
+
+    /// All fields by name.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_is_read_into_fields() {
+        let info = Info::parse(
+            "# Server\r\nredis_version:7.0.15\r\n\r\n# Memory\r\nused_memory:12\r\ndb0:keys=1,expires=0\r\n",
+        );
+        assert_eq!(info.get("redis_version"), Some("7.0.15"));
+        assert_eq!(info.number("used_memory"), Some(12));
+        assert_eq!(info.number("redis_version"), None);
+        assert_eq!(info.get("db0"), Some("keys=1,expires=0"));
+        assert_eq!(info.fields().count(), 3);
+    }
+}

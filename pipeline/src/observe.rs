@@ -1,0 +1,149 @@
+//! What happens to every batch between a scan and the queue: the census sees it, it becomes canonical, secrets are taken
+//! out, it is tallied. Each scanner has its own observer; they are merged at the end.
+
+use std::collections::BTreeMap;
+
+use metaferry_codecs::Tally;
+use metaferry_codecs::system::{Batch, Census, Ledger, Outcome, Sum, System};
+
+use crate::spill::{Aggregator, SpillDir};
+use crate::{Findings, Result};
+
+/// Both rounds of sums of one worker.
+struct Books {
+    first: Aggregator<4>,
+    second: Aggregator<4>,
+}
+
+impl Ledger for Books {
+    type Error = crate::Error;
+
+    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
+        self.second.add(key, delta)
+    }
+
+    fn add_first(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
+        self.first.add(key, delta)
+    }
+}
+
+/// One scanner's observer.
+pub(crate) struct Observer<S: System> {
+    census: S::Census,
+    books: Books,
+    strips_secrets: bool,
+    /// The batch that makes a target usable, once it came by.
+    pub(crate) seal: Option<S::Batch>,
+    pub(crate) tally: Tally<S::Kind>,
+    pub(crate) findings: Findings,
+    pub(crate) rows: BTreeMap<S::Kind, u64>,
+}
+
+impl<S: System> Observer<S> {
+    pub(crate) fn new(census: S::Census, dir: &SpillDir, budget_bytes: usize, strips_secrets: bool) -> Self {
+        let (first, second) = (budget_bytes / 8, budget_bytes - budget_bytes / 8);
+        let books = Books { first: Aggregator::new(dir, first), second: Aggregator::new(dir, second) };
+        Self { census, books, strips_secrets, seal: None, tally: Tally::default(), findings: Findings::default(), rows: BTreeMap::new() }
+    }
+
+    /// Takes a batch in; gives back what goes on to the loaders.
+    pub(crate) fn observe(&mut self, mut batch: S::Batch) -> Result<Option<S::Batch>> {
+        if self.census.observe(&batch, &mut self.books)? {
+            return Ok(None);
+        }
+        batch.canonicalize();
+        if self.strips_secrets {
+            self.findings.stripped += S::strip_secrets(&mut batch);
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        batch.tally(&mut self.tally);
+        *self.rows.entry(batch.kind()).or_default() += batch.len() as u64;
+        if batch.kind() == S::SEAL {
+            self.seal = Some(batch);
+            return Ok(None);
+        }
+        Ok(Some(batch))
+    }
+
+    /// Merges the observers of all scanners into one.
+    pub(crate) fn merge(observers: Vec<Self>) -> Option<Merged<S>> {
+        let mut observers = observers.into_iter();
+        let Self { mut census, books, mut seal, mut tally, mut findings, mut rows, .. } = observers.next()?;
+        let (mut first, mut second) = (vec![books.first], vec![books.second]);
+        for other in observers {
+            census.merge(other.census);
+            tally.add(&other.tally);
+            findings.merge(other.findings);
+            seal = seal.or(other.seal);
+            for (kind, more) in other.rows {
+                *rows.entry(kind).or_default() += more;
+            }
+            first.push(other.books.first);
+            second.push(other.books.second);
+        }
+        Some(Merged { census, first, second, seal, tally, findings, rows })
+    }
+}
+
+/// What all scanners saw.
+pub(crate) struct Merged<S: System> {
+    census: S::Census,
+    first: Vec<Aggregator<4>>,
+    second: Vec<Aggregator<4>>,
+    pub(crate) seal: Option<S::Batch>,
+    pub(crate) tally: Tally<S::Kind>,
+    pub(crate) findings: Findings,
+    pub(crate) rows: BTreeMap<S::Kind, u64>,
+}
+
+/// Lets what the first round leads to be booked in the second.
+struct Bridge<'a>(&'a mut Vec<Aggregator<4>>);
+
+impl Ledger for Bridge<'_> {
+    type Error = crate::Error;
+
+    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
+        match self.0.first_mut() {
+            Some(aggregator) => aggregator.add(key, delta),
+            None => Ok(()),
+        }
+    }
+
+    fn add_first(&mut self, _key: [u64; 2], _delta: [i64; 4]) -> Result<()> {
+        Err(crate::Error::new(crate::ErrorKind::Bug, "a census booked in the first round after it had ended"))
+    }
+}
+
+/// What is left of a [`Merged`] once its census was settled.
+pub(crate) struct Settled<S: System> {
+    pub(crate) seal: Option<S::Batch>,
+    pub(crate) tally: Tally<S::Kind>,
+    pub(crate) findings: Findings,
+}
+
+impl<S: System> Merged<S> {
+    /// Settles the census; `emit` gets the rows it worked out and those it amends, and the tally follows them.
+    pub(crate) fn settle(mut self, emit: &mut dyn FnMut(Outcome<S::Batch>) -> Result<()>) -> Result<Settled<S>> {
+        let mut sums = Aggregator::finish_all(std::mem::take(&mut self.first))?;
+        self.census.bridge(&mut || -> Result<Option<Sum>> { sums.next() }, &mut Bridge(&mut self.second))?;
+        drop(sums);
+        let mut sums = Aggregator::finish_all(self.second)?;
+        let (tally, findings) = (&mut self.tally, &mut self.findings);
+        self.census.settle(&mut || sums.next(), &mut |outcome| {
+            match &outcome {
+                Outcome::Derived(batch) => batch.tally_canonical(tally),
+                Outcome::Amend { before, after } => {
+                    let mut gone = Tally::default();
+                    before.tally_canonical(&mut gone);
+                    tally.subtract(&gone);
+                    after.tally_canonical(tally);
+                }
+                Outcome::Found(finding) => findings.found(finding.clone()),
+            }
+            emit(outcome)
+        })?;
+        Ok(Settled { seal: self.seal, tally: self.tally, findings: self.findings })
+    }
+}

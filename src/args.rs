@@ -1,0 +1,137 @@
+//! The command line as types. Everything here is words; nothing is opened.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Moves file-system metadata between databases, and backs it up, proven equal.
+#[derive(Debug, Parser)]
+#[command(name = "metaferry", version, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Args {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What every command understands.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Workers that read, and workers that write, where the stores take as many
+    #[arg(long, global = true, value_name = "N", default_value_t = default_threads(), value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: u16,
+    /// Memory for what is on the way, in MiB; what does not fit goes to the spill folder
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 96, value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
+    pub(crate) memory: u32,
+    /// Folder for what does not fit in memory [default: the system's]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) spill_dir: Option<PathBuf>,
+    /// One JSON object a line instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no summary; errors and findings only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Read Redis key by key (fuzzy: stop writers first) instead of through its replication stream
+    #[arg(long, global = true)]
+    pub(crate) scan: bool,
+    /// Ask Redis for its replication stream without a file on its disk
+    #[arg(long, global = true)]
+    pub(crate) redis_diskless: bool,
+}
+
+/// Options of every command that copies.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct CopyArgs {
+    /// Leave secrets in a file; else they are taken out, and a load says how to set them again
+    #[arg(long, alias = "keep-secret-key")]
+    pub(crate) keep_secrets: bool,
+    /// Go on past rows that cannot be decoded, count them, and exit with 3
+    #[arg(long)]
+    pub(crate) skip_damaged: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Copy the metadata of an engine into an archive
+    Dump {
+        /// The engine, such as redis://host:6379/1 or sqlite3:///path.db
+        source: String,
+        /// The archive to write; - is standard output
+        target: String,
+        #[command(flatten)]
+        copy: CopyArgs,
+    },
+    /// Copy an archive into an empty engine
+    Load {
+        /// The archive; - is standard input
+        source: String,
+        /// The empty engine
+        target: String,
+        #[command(flatten)]
+        copy: CopyArgs,
+        /// Take the counters as the archive has them
+        #[arg(long)]
+        keep_counters: bool,
+        /// Read the target back before it is committed, and compare
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Copy an engine into another, empty one, proven equal before it is committed
+    Migrate {
+        /// The engine to leave
+        source: String,
+        /// The empty engine to go to
+        target: String,
+        #[command(flatten)]
+        copy: CopyArgs,
+        /// Take the counters as the source has them
+        #[arg(long)]
+        keep_counters: bool,
+        /// Do not read the target back
+        #[arg(long)]
+        no_verify: bool,
+        /// Go on although clients have the source mounted
+        #[arg(long)]
+        live: bool,
+    },
+    /// Compare two sources: their tallies, then the rows that differ
+    Verify {
+        /// One engine or file
+        left: String,
+        /// The other
+        right: String,
+        /// How many differing rows to tell
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Tell what an engine or a file holds
+    Info {
+        /// The engine or file
+        source: String,
+    },
+    /// Make a volume in SQLite, dump it, load the dump, verify, and tell how long it took
+    Demo {
+        /// The number of names in the volume
+        #[arg(long, default_value_t = 1_000_000)]
+        files: u64,
+        /// Where to work [default: a temporary folder, removed at the end]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+fn default_threads() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    u16::try_from(cores.clamp(1, 16)).unwrap_or(2)
+}

@@ -1,0 +1,96 @@
+//! dump, load and migrate: copies that differ in what stands at either end and in what is asked of the end.
+
+use std::time::Instant;
+
+use metaferry_codecs::juicefs::JuiceFs;
+use metaferry_pipeline::copy::{self, Options, Report};
+use metaferry_pipeline::{Error, Result};
+
+use crate::Outcome;
+use crate::args::CopyArgs;
+use crate::context::Context;
+use crate::open::Place;
+use crate::output::Printer;
+use crate::progress::Progress;
+
+/// What only a load is asked.
+pub(crate) struct Load {
+    pub(crate) keep_counters: bool,
+    pub(crate) verify: bool,
+}
+
+/// What only a migration is asked.
+pub(crate) struct Migrate {
+    pub(crate) keep_counters: bool,
+    pub(crate) no_verify: bool,
+    pub(crate) live: bool,
+}
+
+/// An engine into a file; either order of the two is right.
+pub(crate) fn dump(context: &Context, source: &str, target: &str, args: &CopyArgs) -> Result<Outcome> {
+    let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, true)?;
+    if target.is_engine() {
+        return Err(Error::config(format!("{target} is an engine; a dump goes to a file"))
+            .hint("migrate copies an engine into another"));
+    }
+    let options = context.copy_options(args);
+    run(context, "dump", &source, &target, &options)
+}
+
+/// A file into an empty engine; either order of the two is right.
+pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArgs, load: &Load) -> Result<Outcome> {
+    let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, false)?;
+    if !target.is_engine() {
+        return Err(Error::config(format!("{target} is no engine; a load goes to an engine")));
+    }
+    let options = Options { keep_counters: load.keep_counters, prove: load.verify, ..context.copy_options(args) };
+    run(context, "load", &source, &target, &options)
+}
+
+/// An engine into another, empty one.
+pub(crate) fn migrate(
+    context: &Context,
+    source: &str,
+    target: &str,
+    args: &CopyArgs,
+    migrate: &Migrate,
+) -> Result<Outcome> {
+    let (source, target) = (Place::parse(source)?, Place::parse(target)?);
+    if !source.is_engine() || !target.is_engine() {
+        return Err(Error::config("migrate takes two engines").hint("dump and load take a file on one side"));
+    }
+    let options =
+        Options { keep_counters: migrate.keep_counters, prove: !migrate.no_verify, ..context.copy_options(args) };
+    if !migrate.live {
+        let sessions = source.live_sessions(context)?;
+        if sessions > 0 {
+            return Err(Error::refused(format!("{source} has {sessions} live sessions: clients have it mounted"))
+                .hint("unmount them, or go on with --live; both metadata would hand out the same object names"));
+        }
+    }
+    let outcome = run(context, "migrate", &source, &target, &options)?;
+    if !context.common.quiet {
+        eprintln!("note: {source} must stay offline or read-only from now on: both would hand out the same object names");
+    }
+    Ok(outcome)
+}
+
+/// JuiceFS dumps `META FILE` and loads `META FILE`; people say `FILE META`. Whichever is the engine tells.
+fn in_order(left: Place, right: Place, engine_first: bool) -> Result<(Place, Place)> {
+    match (left.is_engine(), right.is_engine()) {
+        (true, false) | (false, true) if left.is_engine() != engine_first => Ok((right, left)),
+        _ => Ok((left, right)),
+    }
+}
+
+fn run(context: &Context, verb: &str, source: &Place, target: &Place, options: &Options) -> Result<Outcome> {
+    let started = Instant::now();
+    let progress = Progress::start(context);
+    let report: Report<JuiceFs> =
+        copy::copy(source.source(context)?, target.sink(context, options)?, options, &context.monitor, &context.stop)?;
+    drop(progress);
+    let common = &context.common;
+    let printer = Printer { json: common.json, quiet: common.quiet, to_stderr: target.is_pipe() };
+    printer.copied(verb, &report, started.elapsed());
+    Ok(if report.findings.is_damaged(report.mended) { Outcome::Found } else { Outcome::Holds })
+}

@@ -1,0 +1,63 @@
+//! What every command works with: its options, its stop, its monitor. Ctrl-C sets the stop.
+
+use std::sync::Arc;
+
+use metaferry_pipeline::copy;
+use metaferry_pipeline::spill::SpillDir;
+use metaferry_pipeline::{Error, Monitor, Result, Stop};
+
+use crate::args::{Common, CopyArgs};
+
+/// The surroundings of one command.
+pub(crate) struct Context {
+    pub(crate) common: Common,
+    pub(crate) stop: Stop,
+    pub(crate) monitor: Arc<Monitor>,
+}
+
+impl Context {
+    pub(crate) fn new(common: Common) -> Result<Self> {
+        let stop = Stop::new();
+        let on_signal = stop.clone();
+        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
+            .map_err(|error| Error::engine("signals", error))?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let mut interrupts = 0;
+                for _ in signals.forever() {
+                    on_signal.interrupt();
+                    interrupts += 1;
+                    if interrupts > 1 {
+                        std::process::exit(130);
+                    }
+                }
+            })
+            .map_err(|error| Error::engine("thread for signals", error))?;
+        Ok(Self { common, stop, monitor: Arc::default() })
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        usize::from(self.common.threads)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.common.memory as usize * (1 << 20)
+    }
+
+    pub(crate) fn spill(&self) -> SpillDir {
+        self.common.spill_dir.as_ref().map_or_else(SpillDir::default, SpillDir::new)
+    }
+
+    pub(crate) fn copy_options(&self, copy: &CopyArgs) -> copy::Options {
+        copy::Options {
+            threads: self.threads(),
+            memory_bytes: self.memory_bytes(),
+            spill: self.spill(),
+            keep_secrets: copy.keep_secrets,
+            keep_counters: false,
+            skip_damaged: copy.skip_damaged,
+            prove: false,
+        }
+    }
+}

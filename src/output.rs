@@ -1,0 +1,173 @@
+//! What a command says at its end: an error as one line with its causes, a copy's summary, a verification's verdict.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt::Display;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use metaferry_codecs::juicefs::{JuiceFs, Kind};
+use metaferry_codecs::system::{Class, Kind as _};
+use metaferry_codecs::tally::{Cell, DIGEST_VERSION};
+use metaferry_pipeline::copy::Report;
+use metaferry_pipeline::verify::Verdict;
+use metaferry_pipeline::{About, Error, Findings};
+use serde_json::{Value, json};
+
+/// Prints an error: what, then its causes, then what to do.
+pub(crate) fn error(error: &Error, as_json: bool) {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        cause = inner.source();
+    }
+    if as_json {
+        let line = json!({ "version": 1, "event": "error", "kind": format!("{:?}", error.kind()),
+            "error": error.to_string(), "causes": causes, "hint": error.what_to_do() });
+        eprintln!("{line}");
+        return;
+    }
+    let causes: String = causes.iter().map(|cause| format!(": {cause}")).collect();
+    eprintln!("error: {error}{causes}");
+    if let Some(hint) = error.what_to_do() {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// Where a summary goes: to standard error where a file went to standard output.
+pub(crate) struct Printer {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) to_stderr: bool,
+}
+
+impl Printer {
+    pub(crate) fn line(&self, text: impl Display) {
+        if self.to_stderr {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
+    }
+
+    /// The summary of a copy.
+    pub(crate) fn copied(&self, verb: &str, report: &Report<JuiceFs>, took: Duration) {
+        let total = report.tally.total();
+        if self.json {
+            return self.line(json!({
+                "version": 1, "event": "done", "verb": verb, "source": about(&report.about), "rows": by_kind(&report.rows),
+                "seconds": took.as_secs_f64(), "proven": report.proven, "findings": findings(&report.findings, report.mended),
+                "spilled_bytes": report.spilled_bytes, "tally": cell(&total), "digest_version": DIGEST_VERSION,
+            }));
+        }
+        if !self.quiet {
+            let mut table = table(["kind", "rows", "digest"]);
+            for (&kind, rows) in &report.rows {
+                let digest = report.tally.of(kind).digest;
+                table.add_row([kind.info().name.to_owned(), rows.to_string(), format!("{digest:032x}")]);
+            }
+            self.line(&table);
+            let rows: u64 = report.rows.values().sum();
+            let rate = rows as f64 / took.as_secs_f64().max(0.001);
+            let proven = if report.proven { ", read back and equal" } else { "" };
+            let seconds = took.as_secs_f64();
+            self.line(format!("{verb}: {rows} rows in {seconds:.2} s, {rate:.0} rows/s, snapshot {}{proven}", report.about.guarantee));
+            report.about.notes.iter().for_each(|note| self.line(format!("note: {note}")));
+            self.line(format!("tally: {:032x}", total.digest));
+        }
+        self.findings(&report.findings, report.mended);
+    }
+
+    /// What was found; printed even when quiet.
+    fn findings(&self, findings: &Findings, mended: bool) {
+        for (sort, found) in &findings.census {
+            let state = if mended && found.mendable { "mended" } else { "found" };
+            eprintln!("{state}: {} of {sort}", found.count);
+            found.told.iter().for_each(|text| eprintln!("  {text}"));
+        }
+        if findings.damaged.count > 0 {
+            eprintln!("skipped: {} damaged rows", findings.damaged.count);
+            findings.damaged.told.iter().for_each(|text| eprintln!("  {text}"));
+        }
+        if self.quiet {
+            return;
+        }
+        for (what, count) in &findings.left_behind {
+            self.line(format!("not carried: {count} of {what}"));
+        }
+        if findings.stripped > 0 {
+            self.line(format!("taken out: {} secrets; --keep-secrets leaves them in", findings.stripped));
+        }
+    }
+
+    /// The verdict of a verification.
+    pub(crate) fn verdict(&self, verdict: &Verdict<JuiceFs>, took: Duration) {
+        let classes = |class| verdict.differences.iter().filter(|difference| difference.2 == class).count();
+        let (primary, derived) = (classes(Class::Primary), classes(Class::Derived));
+        if self.json {
+            let rows: Vec<Value> = verdict
+                .rows
+                .iter()
+                .map(|row| json!({ "kind": row.kind, "class": format!("{:?}", row.class).to_lowercase(), "left": row.left, "right": row.right }))
+                .collect();
+            return self.line(json!({
+                "version": 1, "event": "verdict", "equal": verdict.differences.is_empty(), "seconds": took.as_secs_f64(),
+                "left": about(&verdict.left), "right": about(&verdict.right),
+                "left_tally": cell(&verdict.left_tally.total()), "right_tally": cell(&verdict.right_tally.total()),
+                "primary_buckets": primary, "derived_buckets": derived, "rows_differing": verdict.rows_differing, "rows": rows,
+            }));
+        }
+        for row in &verdict.rows {
+            let class = if row.class == Class::Derived { " (can be worked out)" } else { "" };
+            self.line(format!("differs: {}{class}", row.kind));
+            self.line(format!("  - {}", row.left.as_deref().unwrap_or("absent")));
+            self.line(format!("  + {}", row.right.as_deref().unwrap_or("absent")));
+        }
+        let rows = verdict.left_tally.total().rows;
+        let seconds = took.as_secs_f64();
+        if verdict.differences.is_empty() {
+            if !self.quiet {
+                let digest = verdict.left_tally.total().digest;
+                self.line(format!("equal: {rows} rows in {seconds:.2} s, tally {digest:032x}"));
+            }
+        } else {
+            let more = verdict.rows_differing.saturating_sub(verdict.rows.len() as u64);
+            let more = if more > 0 { format!(", {more} of them not shown") } else { String::new() };
+            self.line(format!("not equal: {} rows differ{more}", verdict.rows_differing));
+            self.line(format!("{primary} buckets differ in what the volume is, {derived} in what can be worked out"));
+        }
+    }
+}
+
+/// A plain table whose numbers stand to the right.
+pub(crate) fn table<const N: usize>(head: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(head);
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+pub(crate) fn about(about: &About) -> Value {
+    json!({ "origin": about.origin, "guarantee": about.guarantee.to_string(), "notes": about.notes, "live_sessions": about.live_sessions })
+}
+
+pub(crate) fn by_kind(rows: &BTreeMap<Kind, u64>) -> Value {
+    rows.iter().map(|(kind, rows)| (kind.info().name.to_owned(), Value::from(*rows))).collect()
+}
+
+pub(crate) fn cell(cell: &Cell) -> Value {
+    json!({ "rows": cell.rows, "bytes": cell.bytes, "digest": format!("{:032x}", cell.digest), "derived": format!("{:032x}", cell.derived) })
+}
+
+fn findings(findings: &Findings, mended: bool) -> Value {
+    let census: Vec<Value> = findings
+        .census
+        .iter()
+        .map(|(sort, found)| json!({ "sort": sort, "count": found.count, "mended": mended && found.mendable, "told": found.told }))
+        .collect();
+    json!({ "census": census, "damaged": findings.damaged.count, "damaged_told": findings.damaged.told,
+        "left_behind": findings.left_behind, "secrets_taken_out": findings.stripped })
+}
