@@ -26,7 +26,7 @@ impl Emit<JuiceFs> for Kept {
 }
 
 pub(super) fn volume(address: &str, step: u64) -> Volume {
-    Volume { step, ..Volume::new(Synthetic::parse(address).unwrap(), &Stop::new()).unwrap() }
+    Volume { step, ..Volume::new(SyntheticSource::parse(address).unwrap(), &Stop::new()).unwrap() }
 }
 
 pub(super) fn batches(volume: &Volume) -> Vec<Batch> {
@@ -64,24 +64,38 @@ pub(super) fn tally_by(volume: &Volume, workers: usize) -> Tally<Kind> {
     sum
 }
 
+/// The sums of both rounds, in memory.
 #[derive(Default)]
-pub(super) struct Sums(BTreeMap<[u64; 2], [i64; 4]>);
+struct InMemory {
+    first: BTreeMap<[u64; 2], [i64; 4]>,
+    second: BTreeMap<[u64; 2], [i64; 4]>,
+}
 
-impl Ledger for Sums {
+fn book(sums: &mut BTreeMap<[u64; 2], [i64; 4]>, key: [u64; 2], delta: [i64; 4]) {
+    sums.entry(key).or_default().iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta);
+}
+
+impl Ledger for InMemory {
     type Error = Error;
     fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        let sums = self.0.entry(key).or_default();
-        sums.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta);
+        book(&mut self.second, key, delta);
+        Ok(())
+    }
+    fn add_first(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
+        book(&mut self.first, key, delta);
         Ok(())
     }
 }
 
+/// What the census of these rows finds.
 pub(super) fn findings(batches: &[Batch]) -> Vec<Finding> {
-    let (mut census, mut sums) = (Census::new(CensusOptions::default()), Sums::default());
+    let (mut census, mut ledger) = (Census::new(CensusOptions::default()), InMemory::default());
     for batch in batches {
-        census.observe(batch, &mut sums).unwrap();
+        census.observe(batch, &mut ledger).unwrap();
     }
-    let (mut found, mut sums) = (Vec::new(), sums.0.into_iter());
+    let mut first = std::mem::take(&mut ledger.first).into_iter();
+    census.bridge(&mut || Ok(first.next()), &mut ledger).unwrap();
+    let (mut found, mut sums) = (Vec::new(), ledger.second.into_iter());
     census
         .settle(&mut || Ok::<_, Error>(sums.next()), &mut |outcome| {
             if let Outcome::Found(finding) = outcome {
