@@ -110,6 +110,7 @@ impl Joins {
             if self.lengths.get(&chunk) == Some(&parts.len()) {
                 let mut parts = std::mem::take(parts);
                 self.chunks.remove(&chunk);
+                self.lengths.remove(&chunk);
                 parts.sort_unstable_by_key(|(number, _)| *number);
                 // A damaged part was reported where it was found.
                 if let Some(slices) = parts.into_iter().map(|(_, slices)| slices).collect::<Option<Vec<_>>>() {

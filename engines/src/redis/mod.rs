@@ -11,6 +11,7 @@ pub mod resp;
 mod rows;
 #[cfg(test)]
 mod server;
+mod source;
 mod stream;
 mod sync;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use connection::{Connection, Stream};
 pub use file::RdbSource;
 pub use reply::{Reply, ServerError};
 pub use resp::Reader;
+pub use source::{RedisOptions, RedisSource};
 pub use sync::SyncStream;
 
 /// The fields of an `INFO` answer.
