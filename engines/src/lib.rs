@@ -1,3 +1,5 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
+pub mod archive;
 pub mod redis;
+pub mod synthetic;

@@ -11,7 +11,7 @@ use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 mod settle;
 
 /// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
-/// number of a node without a parent, and [`LINK`] and a parent for the count of names there.
+/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
 mod section {
     /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
     pub(super) const FILE: u64 = 1;
@@ -80,6 +80,8 @@ impl Highest {
     }
 }
 
+/// Marks a directory that is being cloned, in the second half of a key of the first round.
+const DETACHED: u64 = 1;
 /// Marks a parent in the second half of a key of the first round.
 const LINK: u64 = 1 << 63;
 
@@ -139,6 +141,13 @@ impl system::Census for Census {
                     ledger.add([row.inode, section::STORED], [row.length, row.space, row.inodes, 1])?;
                 }
             }
+            Batch::Detached(rows) => {
+                let mut held = self.inodes.held.hand();
+                for row in rows {
+                    held.insert(row.inode);
+                    ledger.add_first([row.inode, DETACHED], [1, 0, 0, 0])?;
+                }
+            }
             _ => self.small(batch),
         }
         Ok(false)
@@ -157,8 +166,10 @@ impl system::Census for Census {
         let mut linked = (0, [0; 4]);
         while let Some(([inode, key], sum)) = sums()? {
             let parent = key & !LINK;
-            if key & LINK == 0 {
+            if key == 0 {
                 linked = (inode, sum);
+            } else if key == DETACHED {
+                linked = (0, [0; 4]);
             } else if linked.0 == inode && stats_counted(parent) {
                 let ([length, space, ..], [count, ..]) = (linked.1, sum);
                 ledger.add([parent, section::CHILDREN], [length * count, space * count, count, 0])?;
@@ -202,6 +213,10 @@ impl Census {
             let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
             if row.parent == 0 {
                 ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+            } else if row.kind == FileType::DIRECTORY {
+                // One that is being cloned is no child yet, though it names its parent.
+                ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+                ledger.add_first([row.inode, LINK | row.parent], [1, 0, 0, 0])?;
             } else if stats_counted(row.parent) && row.nlink > 0 {
                 ledger.add([row.parent, section::CHILDREN], [length, space, 1, 0])?;
             }
@@ -262,12 +277,6 @@ impl Census {
                     held.insert(row.inode);
                     self.highest.inode(row.inode);
                     self.highest.session = self.highest.session.max(row.sid);
-                }
-            }
-            Batch::Detached(rows) => {
-                let mut held = self.inodes.held.hand();
-                for row in rows {
-                    held.insert(row.inode);
                 }
             }
             Batch::DelFile(rows) => rows.iter().for_each(|row| self.highest.inode(row.inode)),
