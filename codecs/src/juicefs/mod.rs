@@ -7,6 +7,7 @@ mod census;
 mod inodes;
 pub mod counter;
 mod kinds;
+pub mod redis_keys;
 pub mod setting;
 mod types;
 
