@@ -156,7 +156,7 @@ fn speed() {
     let path = folder.path().join("a");
     let start = std::time::Instant::now();
     write_file(&path, &batches).unwrap();
-    println!("write (with its tally) {:.0} MB/s", mb(size, start));
+    println!("write (with its tally) {:.0} MB/s to {} bytes", mb(size, start), path.metadata().unwrap().len());
     drop(batches);
     let start = std::time::Instant::now();
     let rows = read_file(&path).unwrap();
