@@ -33,9 +33,11 @@ fn declared() -> Vec<String> {
 #[test]
 fn the_table_of_the_document_is_the_declaration() {
     let document = std::fs::read_to_string(root().join("docs/archive-format.md")).unwrap();
-    let after = document.split("| kind | no. | class | field | no. | role | value |\n").nth(1).expect("the table's head");
+    let after =
+        document.split("| kind | no. | class | field | no. | role | value |\n").nth(1).expect("the table's head");
     let table: Vec<&str> = after.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
-    let stripped: Vec<&str> = table.iter().map(|line| &line[..=line.trim_end_matches(" |").rfind('|').unwrap()]).collect();
+    let stripped: Vec<&str> =
+        table.iter().map(|line| &line[..=line.trim_end_matches(" |").rfind('|').unwrap()]).collect();
     assert_eq!(stripped, declared(), "the table should be:\n{}", declared().join("\n"));
     let described = |line: &&str| line.trim_end_matches(" |").rsplit('|').next().unwrap().trim().len() > 3;
     assert!(table.iter().all(described), "every field says what its values are");
@@ -44,7 +46,10 @@ fn the_table_of_the_document_is_the_declaration() {
 fn stranger(path: &Path) -> Output {
     for (command, package) in [("zstd", "zstd"), ("python3", "python3")] {
         let found = Command::new(command).arg("--version").output();
-        assert!(found.is_ok_and(|found| found.status.success()), "install the package {package}: this test runs {command}");
+        assert!(
+            found.is_ok_and(|found| found.status.success()),
+            "install the package {package}: this test runs {command}"
+        );
     }
     Command::new("python3").arg(root().join("tests/read_archive.py")).arg(path).output().unwrap()
 }
@@ -79,9 +84,14 @@ fn standard_tools_read_what_we_write() {
 }
 
 fn frozen() -> Vec<PathBuf> {
-    let list = |path: &Path| -> Vec<PathBuf> { std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let list =
+        |path: &Path| -> Vec<PathBuf> { std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect() };
     let versions = list(&root().join("tests/data/archive"));
-    versions.iter().flat_map(|version| list(version)).filter(|path| path.extension().is_some_and(|end| end == "zst")).collect()
+    versions
+        .iter()
+        .flat_map(|version| list(version))
+        .filter(|path| path.extension().is_some_and(|end| end == "zst"))
+        .collect()
 }
 
 #[test]
