@@ -31,6 +31,18 @@ fn every_kind_survives_a_file_and_a_pipe() {
 }
 
 #[test]
+fn a_named_pipe_is_written_and_read_straight() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let rows = std::thread::scope(|scope| {
+        scope.spawn(|| write_file(&path, &wide(20_000)).unwrap());
+        read(ArchiveSource::open(&path).unwrap(), 3).unwrap()
+    });
+    assert_eq!(tally(&rows), tally(&with_seal(wide(20_000))));
+}
+
+#[test]
 fn many_segments_of_one_reader_come_by_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
