@@ -114,7 +114,9 @@ pub fn read_header(path: &Path) -> Result<Header> {
 fn seekable(path: &Path) -> Result<(String, File)> {
     match ArchiveSource::open(path)? {
         ArchiveSource { name, place: Place::File(file) } => Ok((name, file)),
-        ArchiveSource { name, .. } => Err(Error::unsupported(format!("{name}: a pipe can only be read, not described"))),
+        ArchiveSource { name, .. } => {
+            Err(Error::unsupported(format!("{name}: a pipe can only be read, not described")))
+        }
     }
 }
 
