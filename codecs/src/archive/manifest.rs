@@ -207,9 +207,9 @@ impl Lines {
     fn next(&mut self, text: &mut impl BufRead) -> Result<&[u8]> {
         self.line.clear();
         let mut bounded = std::io::Read::take(text, MAX_LINE);
-        let length = bounded.read_until(b'\n', &mut self.line).map_err(|error| Error::malformed(WHAT, error.to_string()))?;
-        self.left =
-            self.left.checked_sub(length).ok_or(Error::TooLarge { what: WHAT, bound: MAX_MANIFEST as u64 })?;
+        let length =
+            bounded.read_until(b'\n', &mut self.line).map_err(|error| Error::malformed(WHAT, error.to_string()))?;
+        self.left = self.left.checked_sub(length).ok_or(Error::TooLarge { what: WHAT, bound: MAX_MANIFEST as u64 })?;
         self.line.strip_suffix(b"\n").ok_or(Error::Truncated(WHAT))
     }
 }

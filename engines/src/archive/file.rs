@@ -55,7 +55,9 @@ impl<S: System> FileSnapshot<S> {
         let Scratch { frame, unpacker } = scratch;
         frame.resize(usize::try_from(entry.length).unwrap_or(0), 0);
         let place = || format!("segment {} at byte {}", entry.head.number, entry.offset);
-        self.file.read_exact_at(frame, entry.offset).map_err(|cause| Error::engine(format!("read {}", place()), cause))?;
+        self.file
+            .read_exact_at(frame, entry.offset)
+            .map_err(|cause| Error::engine(format!("read {}", place()), cause))?;
         if sha256(frame) != entry.sha256 {
             return Err(Error::from(CodecError::Checksum("segment")).at(place()));
         }
@@ -67,11 +69,11 @@ impl<S: System> FileSnapshot<S> {
         let mut tally = Tally::default();
         emit_rows(&head, rows, &mut tally, out)?;
         let mut seen = lock(&self.seen);
-        match seen.segments.get_mut(index) {
-            Some(once) if !*once => *once = true,
-            _ => return Err(Error::new(ErrorKind::Bug, format!("{} is scanned twice", place()))),
+        if let Some(seen_before) = seen.segments.get_mut(index)
+            && !std::mem::replace(seen_before, true)
+        {
+            seen.tally.add(&tally);
         }
-        seen.tally.add(&tally);
         Ok(())
     }
 }
@@ -111,7 +113,10 @@ impl<S: System> Snapshot<S> for FileSnapshot<S> {
     fn finish(&self) -> Result<()> {
         let seen = lock(&self.seen);
         if let Some(missed) = seen.segments.iter().position(|seen| !seen) {
-            return Err(Error::new(ErrorKind::Bug, format!("{}: segment {missed} of the plan was not scanned", self.name)));
+            return Err(Error::new(
+                ErrorKind::Bug,
+                format!("{}: segment {missed} of the plan was not scanned", self.name),
+            ));
         }
         match &self.promised {
             Some(promised) => compare(promised, &seen.tally).map_err(|error| error.at(&self.name)),

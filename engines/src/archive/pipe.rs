@@ -74,7 +74,8 @@ impl<S: System> PipeSnapshot<S> {
     fn check(&self) -> Result<()> {
         let input = lock(&self.input);
         let mut seen = lock(&self.seen);
-        let trailer = input.trailer().ok_or_else(|| Error::new(ErrorKind::Bug, "the archive was not read to its end"))?;
+        let trailer =
+            input.trailer().ok_or_else(|| Error::new(ErrorKind::Bug, "the archive was not read to its end"))?;
         let (offset, frame) = seen.manifest.take().ok_or_else(|| Error::corrupt("the archive has no manifest"))?;
         check_trailer(trailer, &self.header_frame, offset, &frame)?;
         let mut unpacker = metaferry_codecs::archive::Unpacker::new()?;

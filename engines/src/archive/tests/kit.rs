@@ -22,7 +22,8 @@ pub(super) fn volume() -> Vec<Batch> {
     let slice = Slice { pos: 4096, id: u64::MAX, size: 9, off: 1, len: 8 };
     let node = |inode| Node { inode, kind: FileType::DIRECTORY, mode: 0o755, atime: -1, nlink: 2, ..Node::default() };
     vec![
-        vec![Counter { name: b"nextInode".to_vec(), value: 101 }, Counter { name: b"usedSpace".to_vec(), value: -1 }].into(),
+        vec![Counter { name: b"nextInode".to_vec(), value: 101 }, Counter { name: b"usedSpace".to_vec(), value: -1 }]
+            .into(),
         vec![node(1), Node { uid: u32::MAX, length: (1 << 53) + 1, ..node(2) }, node(TRASH_INODE)].into(),
         vec![
             Edge { parent: 1, name: "héllo\n\"\\".as_bytes().to_vec(), inode: 2, kind: FileType::REGULAR },
@@ -67,7 +68,8 @@ pub(super) fn wide(rows: u64) -> Vec<Batch> {
             parent: inode / 100 + 1,
             ..Node::default()
         };
-        let name = |inode: u64| format!("file-{inode:08}-{:x}.dat", inode.wrapping_mul(0x9E37_79B9) & 0xffff).into_bytes();
+        let name =
+            |inode: u64| format!("file-{inode:08}-{:x}.dat", inode.wrapping_mul(0x9E37_79B9) & 0xffff).into_bytes();
         let edge = |inode| Edge { parent: inode / 100 + 1, name: name(inode), inode, kind: FileType::REGULAR };
         let slice = |id| Slice { pos: 0, id, size: 4 << 20, off: 0, len: 4 << 20 };
         batches.push(inodes.clone().map(node).collect::<Vec<_>>().into());
@@ -121,8 +123,7 @@ impl Write for Shelf {
 pub(super) fn write_pipe(batches: &[Batch]) -> Vec<u8> {
     let shelf = Shelf::default();
     write(ArchiveSink::pipe("-", Box::new(shelf.clone()), true), batches).unwrap();
-    let bytes = shelf.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut *shelf.0.lock().unwrap())
 }
 
 #[derive(Default)]

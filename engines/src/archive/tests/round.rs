@@ -31,6 +31,18 @@ fn every_kind_survives_a_file_and_a_pipe() {
 }
 
 #[test]
+fn a_named_pipe_is_written_and_read_straight() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let rows = std::thread::scope(|scope| {
+        scope.spawn(|| write_file(&path, &wide(20_000)).unwrap());
+        read(ArchiveSource::open(&path).unwrap(), 3).unwrap()
+    });
+    assert_eq!(tally(&rows), tally(&with_seal(wide(20_000))));
+}
+
+#[test]
 fn many_segments_of_one_reader_come_by_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
@@ -124,42 +136,57 @@ fn what_is_dropped_or_cannot_be_written_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::Engine);
     assert!(error.to_string().contains("/dev/full: write at byte 0"), "{error}");
     assert!(error.what_to_do().unwrap().contains("make room"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let error = write(ArchiveSink::pipe("-", Box::new(writer), true), &volume()).unwrap_err();
+    assert_eq!(error.what_to_do(), Some("the reader of the pipe went away"));
     let mut pipe = ArchiveSink::<JuiceFs>::pipe("-", Box::new(Shelf::default()), true);
     pipe.prepare(&about(Order::Any), &Stop::new()).unwrap();
     assert_eq!(pipe.uncommitted().err().unwrap().kind(), ErrorKind::Unsupported);
 }
 
-/// How fast one core is, in text: `cargo test --release -p metaferry-engines speed -- --ignored --nocapture`.
+/// How much text one core does in a second of its own time, whatever else the machine does:
+/// `cargo test --release -p metaferry-engines speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a test"]
 fn speed() {
-    use metaferry_codecs::archive::{Packer, Unpacker};
-    let batches = wide(1_000_000);
-    let mut text = Vec::new();
-    let mb = |bytes: usize, since: std::time::Instant| bytes as f64 / since.elapsed().as_secs_f64() / 1e6;
-    let start = std::time::Instant::now();
-    batches.iter().for_each(|batch| batch.write_lines(&mut text));
-    let size = text.len();
-    println!("encode {:.0} MB/s of {size} bytes", mb(size, start));
-    let start = std::time::Instant::now();
-    let mut packer = Packer::new().unwrap();
-    let frames: Vec<Vec<u8>> = text.chunks(4 << 20).map(|part| packer.pack(part, 16 << 20).unwrap().to_vec()).collect();
-    println!("pack {:.0} MB/s", mb(size, start));
-    let start = std::time::Instant::now();
-    let mut unpacker = Unpacker::new().unwrap();
-    assert_eq!(frames.iter().map(|frame| unpacker.unpack(frame, 16 << 20).unwrap().len()).sum::<usize>(), size);
-    println!("unpack {:.0} MB/s", mb(size, start));
-    let start = std::time::Instant::now();
-    tally(&batches);
-    println!("tally {:.0} MB/s", mb(size, start));
+    struct Forget;
+    impl metaferry_pipeline::Emit<JuiceFs> for Forget {
+        fn emit(&mut self, _batch: Batch) -> metaferry_pipeline::Result<()> {
+            Ok(())
+        }
+        fn damaged(&mut self, _place: String, why: metaferry_codecs::Error) -> metaferry_pipeline::Result<()> {
+            Err(why.into())
+        }
+        fn left_behind(&mut self, _what: &'static str, _count: u64) {}
+    }
+    let busy = || -> f64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let start = std::time::Instant::now();
-    write_file(&path, &batches).unwrap();
-    println!("write (with its tally) {:.0} MB/s", mb(size, start));
-    drop(batches);
-    let start = std::time::Instant::now();
-    let rows = read_file(&path).unwrap();
-    println!("read (with its tally) {:.0} MB/s", mb(size, start));
-    drop(rows);
+    let mut batches = wide(500_000);
+    batches.push(seal());
+    let all = tally(&batches);
+    batches.pop();
+    let mut sink = ArchiveSink::<JuiceFs>::create(&path, true).unwrap();
+    let start = busy();
+    sink.prepare(&about(Order::ByKey), &Stop::new()).unwrap();
+    let mut loader = sink.loader().unwrap();
+    batches.into_iter().for_each(|batch| loader.load(batch).unwrap());
+    loader.finish().unwrap();
+    Box::new(sink).commit(Commit { seal: seal(), tally: all, about: about(Order::ByKey) }).unwrap();
+    let written = busy() - start;
+    let start = busy();
+    let snapshot = Source::<JuiceFs>::snapshot(Box::new(ArchiveSource::open(&path).unwrap()), 1, &Stop::new()).unwrap();
+    for partition in snapshot.plan(&Scope::default()).unwrap() {
+        snapshot.scan(&partition, &mut Forget).unwrap();
+    }
+    snapshot.finish().unwrap();
+    let read = busy() - start;
+    let found = describe::<JuiceFs>(&path).unwrap();
+    let megabytes = found.bytes as f64 / 1e6;
+    println!("{megabytes:.0} MB of text, {} bytes of archive", found.length);
+    println!("write {:.0} MB/s, read {:.0} MB/s", megabytes / written, megabytes / read);
 }
