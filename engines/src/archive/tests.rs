@@ -1,4 +1,5 @@
 //! Archives of JuiceFS's metadata, written and read both ways, damaged in every place, and held against the document.
 
+mod damage;
 mod kit;
 mod round;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use metaferry_codecs::juicefs::{CHUNK_SIZE, Chunk, DelFile, DelSlices, DelayedSlices, FileType, Slice, SliceRef, Slices};
+use metaferry_codecs::juicefs::{
+    CHUNK_SIZE, Chunk, DelFile, DelSlices, DelayedSlices, FileType, Slice, SliceRef, Slices,
+};
 use metaferry_pipeline::Result;
 
 use super::dice::Purpose;
@@ -115,7 +117,7 @@ impl Shape {
         let links = self.links(block);
         let (taker, owner) = (links.near_target, links.far_target);
         let have_data = taker != owner && self.slices.step(taker) > 0 && self.slices.step(owner) > 0;
-        (have_data && self.dice.roll(Purpose::Share, block) % 16 == 0).then_some((taker, owner))
+        (have_data && self.dice.roll(Purpose::Share, block).is_multiple_of(16)).then_some((taker, owner))
     }
 
     /// The slice that the owner of a shared slice has first.
@@ -151,7 +153,7 @@ impl Shape {
     }
 
     fn removed_length(&self, removed: u64) -> u64 {
-        if removed % 4 == 0 { CHUNK_SIZE * 3 / 2 } else { 1 << 20 }
+        if removed.is_multiple_of(4) { CHUNK_SIZE * 3 / 2 } else { 1 << 20 }
     }
 
     fn removed_chunks(&self, removed: u64, rows: &mut Rows<'_, Chunk>) -> Result<()> {

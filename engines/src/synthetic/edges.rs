@@ -130,7 +130,7 @@ impl Shape {
         Quota {
             class: quota_class::DIRECTORY,
             id: self.directory_inode(directory),
-            max_space: if roll % 3 == 0 { -1 } else { used_space / GIB * 2 * GIB + 10 * GIB },
+            max_space: if roll.is_multiple_of(3) { -1 } else { used_space / GIB * 2 * GIB + 10 * GIB },
             max_inodes: if roll % 3 == 1 { -1 } else { used_inodes * 2 + 1000 },
             used_space,
             used_inodes,

@@ -79,9 +79,10 @@ impl Shape {
     #[inline]
     fn kind(&self, slot: u64) -> FileType {
         let roll = self.dice.roll(Purpose::Role, slot);
+        // Those with two names are all files, so the rest has to have a few more.
         match roll % 1000 {
-            0..20 => FileType::SYMLINK,
-            20 => FileType::new(4 + (roll >> 32) % 4).unwrap_or_default(),
+            0..21 => FileType::SYMLINK,
+            21 => FileType::new(4 + (roll >> 32) % 4).unwrap_or_default(),
             _ => FileType::REGULAR,
         }
     }
@@ -122,19 +123,19 @@ impl Shape {
         self.slices.step(slot) > 1 && self.dice.roll(Purpose::Pieces, slot) >> 60 == 0
     }
 
-    /// The length a leaf counts for in directory statistics, and its type.
+    /// The length a leaf counts for in directory statistics: only that of a file does.
     #[inline]
     pub(super) fn size_of(&self, leaf: Leaf) -> u64 {
         if leaf.kind == FileType::REGULAR { self.length(leaf.slot) } else { 0 }
     }
 
-    /// The device number of a node of this type.
+    /// The device number, where it is a device.
     pub(super) fn device(&self, leaf: Leaf) -> u32 {
         let is_device = matches!(leaf.kind.number(), 5 | 6);
         if is_device { pick(&[0x0103, 0x0501, 0x0800, 0x0801], leaf.slot) } else { 0 }
     }
 
-    /// The slots whose nodes have these numbers, the directories not counted.
+    /// The slots among these inodes, counted from the root.
     pub(super) fn inodes_from(&self, range: &Range<u64>) -> Range<u64> {
         let slot = |ordinal: u64| ordinal.saturating_sub(self.trash_root()).min(self.slots);
         slot(range.start)..slot(range.end)

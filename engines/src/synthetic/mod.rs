@@ -31,7 +31,7 @@ const PARTITIONS: u64 = 256;
 
 /// Which volume to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Synthetic {
+pub struct SyntheticSource {
     /// Names: of files of all types, of directories, second names and names in the trash, but not trash hours.
     pub files: u64,
     /// How many of them are directories.
@@ -40,13 +40,13 @@ pub struct Synthetic {
     pub seed: u64,
 }
 
-impl Default for Synthetic {
+impl Default for SyntheticSource {
     fn default() -> Self {
         Self { files: 1_000_000, directories: 100_000, seed: 7 }
     }
 }
 
-impl Synthetic {
+impl SyntheticSource {
     /// Reads an address such as `synthetic://?files=1000000&dirs=100000&seed=7`; each parameter may be left out.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Synthetic {
     }
 }
 
-impl Source<JuiceFs> for Synthetic {
+impl Source<JuiceFs> for SyntheticSource {
     fn snapshot(self: Box<Self>, _readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         Ok(Box::new(Volume::new(*self, stop)?))
     }
@@ -92,22 +92,22 @@ impl Source<JuiceFs> for Synthetic {
 /// One volume, ready to be read.
 #[derive(Debug)]
 struct Volume {
-    made_from: Synthetic,
+    made_from: SyntheticSource,
     shape: Shape,
     usage: Usage,
     /// Places in a partition, at least.
-    places: u64,
+    step: u64,
 }
 
 impl Volume {
-    fn new(made_from: Synthetic, stop: &Stop) -> Result<Self> {
+    fn new(made_from: SyntheticSource, stop: &Stop) -> Result<Self> {
         let shape = Shape::new(made_from.files, made_from.directories, made_from.seed);
         let usage = shape.usage(stop)?;
-        Ok(Self { made_from, shape, usage, places: PARTITION_PLACES })
+        Ok(Self { made_from, shape, usage, step: PARTITION_PLACES })
     }
 
     /// How many places the rows of a kind come from, and how many rows there are in a thousand of them, about.
-    fn places(&self, kind: Kind) -> (u64, u64) {
+    fn extent(&self, kind: Kind) -> (u64, u64) {
         let shape = &self.shape;
         match kind {
             Kind::Setting => (1, 1000),
@@ -131,7 +131,7 @@ impl Volume {
 
 impl Snapshot<JuiceFs> for Volume {
     fn about(&self) -> About {
-        let Synthetic { files, directories, seed } = self.made_from;
+        let SyntheticSource { files, directories, seed } = self.made_from;
         About {
             origin: format!("synthetic://?files={files}&dirs={directories}&seed={seed}"),
             guarantee: Guarantee::Exact,
@@ -144,8 +144,8 @@ impl Snapshot<JuiceFs> for Volume {
     fn plan(&self, scope: &Scope<JuiceFs>) -> Result<Vec<Partition<JuiceFs>>> {
         let mut partitions = Vec::new();
         for &kind in Kind::all().iter().filter(|kind| scope.wants(**kind)) {
-            let (places, density) = self.places(kind);
-            let step = self.places.max(places.div_ceil(PARTITIONS));
+            let (places, density) = self.extent(kind);
+            let step = self.step.max(places.div_ceil(PARTITIONS));
             for from in (0..places).step_by(step as usize) {
                 let to = places.min(from + step);
                 let weight = ((to - from) * density).div_ceil(1000);

@@ -6,14 +6,43 @@ use metaferry_codecs::juicefs::MAX_NAME;
 use super::dice::{Dice, Purpose, mix, pick};
 
 const WORDS: [&str; 32] = [
-    "report", "backup", "IMG_2041", "data set", "node_modules", "final (2)", "part", "index", "a", "O'Brien", "\"quoted\"",
-    "100%41", "back\\slash", "two  spaces", "tab\there", "naïve café", "Übergröße", "Отчёт", "данные за год", "Привет, мир",
-    "报告", "数据库备份", "第一章 序言", "日本語のファイル", "写真", "한국어 문서", "تقرير", "قاعدة البيانات", "שלום", "📦", "👩‍🚀 launch 🚀", "e\u{301}te\u{301}",
+    "report",
+    "backup",
+    "IMG_2041",
+    "data set",
+    "node_modules",
+    "final (2)",
+    "part",
+    "index",
+    "a",
+    "O'Brien",
+    "\"quoted\"",
+    "100%41",
+    "back\\slash",
+    "two  spaces",
+    "tab\there",
+    "naïve café",
+    "Übergröße",
+    "Отчёт",
+    "данные за год",
+    "Привет, мир",
+    "报告",
+    "数据库备份",
+    "第一章 序言",
+    "日本語のファイル",
+    "写真",
+    "한국어 문서",
+    "تقرير",
+    "قاعدة البيانات",
+    "שלום",
+    "📦",
+    "👩‍🚀 launch 🚀",
+    "e\u{301}te\u{301}",
 ];
 const SEPARATORS: [&str; 8] = ["-", "_", " ", ".", "_", "-", " - ", ""];
 const SUFFIXES: [&str; 16] = [
-    "", ".txt", ".jpg", ".parquet", ".log", ".json", ".tar.gz", ".py", ".h5", ".日志", ".PDF", ".doc x", ".mp4", "~", ".tmp",
-    ".csv",
+    "", ".txt", ".jpg", ".parquet", ".log", ".json", ".tar.gz", ".py", ".h5", ".日志", ".PDF", ".doc x", ".mp4", "~",
+    ".tmp", ".csv",
 ];
 /// Latin-1 and bytes that begin nothing: no UTF-8.
 const RAW: [&[u8]; 3] = [b"caf\xe9", b"\xff\xfe", b"\xe6\x97"];
@@ -75,7 +104,8 @@ pub(super) fn target(dice: Dice, slot: u64) -> Vec<u8> {
         1 => target.extend_from_slice(pick(&RAW, roll >> 34)),
         _ => {}
     }
-    target.extend_from_slice(pick(&[b"".as_slice(), b"/", b"/x"], if target.len() < 4000 { roll >> 40 & 3 } else { 0 }));
+    target
+        .extend_from_slice(pick(&[b"".as_slice(), b"/", b"/x"], if target.len() < 4000 { roll >> 40 & 3 } else { 0 }));
     target
 }
 

@@ -13,6 +13,8 @@ use super::shape::Shape;
 
 /// When the volume was made, in seconds since the epoch.
 pub(super) const BIRTH: i64 = 1_500_000_000;
+/// The first trash hour, that of [`names::hour_name`]: 2024-01-01 00:00 UTC.
+const TRASH_BIRTH: i64 = 1_704_067_200;
 /// The id of the last rule that fits a file; the others are defaults of directories.
 const ACCESS_RULES: u64 = 6;
 const FILE_MODES: [u16; 8] = [0o644, 0o644, 0o644, 0o664, 0o600, 0o755, 0o444, 0o4755];
@@ -26,7 +28,7 @@ pub(super) fn rules() -> Vec<Acl> {
         owner: 7,
         group: 5,
         mask,
-        other: if id % 2 == 0 { 0 } else { 4 },
+        other: if id.is_multiple_of(2) { 0 } else { 4 },
         users: AclEntries(entries.to_vec()),
         groups: AclEntries(entries.iter().skip(1).map(|&(id, permission)| (id + 100, permission)).collect()),
     };
@@ -72,7 +74,10 @@ impl Shape {
         let inode = self.directory_inode(directory);
         let mut node = Node { inode, kind: FileType::DIRECTORY, nlink: 2, length: 4096, ..Node::default() };
         if inode == ROOT_INODE || inode >= TRASH_INODE {
-            let when = BIRTH + (directory as i64 - self.trash_root() as i64).max(0) * 3600;
+            let when = match directory.checked_sub(self.trash_root() + 1) {
+                Some(hour) => TRASH_BIRTH + hour as i64 * 3600,
+                None => BIRTH,
+            };
             (node.atime, node.mtime, node.ctime) = (when, when, when);
             node.mode = if inode == ROOT_INODE { 0o777 } else { 0o555 };
             node.parent = if inode > TRASH_INODE { TRASH_INODE } else { ROOT_INODE };
@@ -159,7 +164,7 @@ impl Shape {
         for ordinal in range.start..range.end.min(self.trash_root() + self.slots) {
             let roll = self.dice.roll(Purpose::Xattr, ordinal);
             let is_second_name = |slot| self.leaf(slot).slot != slot;
-            if roll % 20 != 0 || ordinal.checked_sub(self.trash_root()).is_some_and(is_second_name) {
+            if !roll.is_multiple_of(20) || ordinal.checked_sub(self.trash_root()).is_some_and(is_second_name) {
                 continue;
             }
             let first = (roll >> 8 & 0xff) % 3;
@@ -187,8 +192,12 @@ impl Shape {
     pub(super) fn parents(&self, blocks: Range<u64>, rows: &mut Rows<'_, Parent>) -> Result<()> {
         for slot in blocks.flat_map(|block| self.linked(block)) {
             let inode = self.slot_inode(slot);
-            let mut parents: Vec<u64> =
-                self.names_of(slot).into_iter().flatten().map(|name| self.directory_inode(self.directory_of(name))).collect();
+            let mut parents: Vec<u64> = self
+                .names_of(slot)
+                .into_iter()
+                .flatten()
+                .map(|name| self.directory_inode(self.directory_of(name)))
+                .collect();
             parents.sort_unstable();
             for names in parents.chunk_by(|one, other| one == other) {
                 let count = names.len() as i64;

@@ -232,7 +232,7 @@ fn branches(dice: Dice) -> Staircase {
 fn weights(dice: Dice) -> Staircase {
     Staircase::new(|index, _| {
         let roll = dice.roll(Purpose::Weight, index);
-        if index > 0 && roll >> 20 & 15 == 0 { 0 } else { skewed(roll, 16) }
+        if index > 0 && roll >> 28 & 15 == 0 { 0 } else { skewed(roll, 24) }
     })
 }
 

@@ -1,101 +1,28 @@
 //! One volume, whatever the partitions; right by the census; and as varied as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
-use metaferry_codecs::Tally;
-use metaferry_codecs::juicefs::{Batch, Census, FileType, MAX_NAME, Node, ROOT_INODE, TRASH_INODE, setting};
-use metaferry_codecs::system::{Batch as _, Census as _, CensusOptions, Finding, Ledger, Outcome};
+use metaferry_codecs::juicefs::{Batch, Chunk, FileType, MAX_NAME, Node, ROOT_INODE, TRASH_INODE, setting, used_space};
+use metaferry_codecs::system::Batch as _;
 
+use self::kit::{Rowed, batches, findings, tally, tally_by, volume};
 use super::*;
 
-/// Keeps every batch.
-#[derive(Default)]
-struct Kept(Vec<Batch>);
-
-impl Emit<JuiceFs> for Kept {
-    fn emit(&mut self, batch: Batch) -> Result<()> {
-        assert!((1..=4096).contains(&batch.len()));
-        self.0.push(batch);
-        Ok(())
-    }
-    fn damaged(&mut self, place: String, why: metaferry_codecs::Error) -> Result<()> {
-        panic!("{place}: {why}");
-    }
-    fn left_behind(&mut self, _what: &'static str, _count: u64) {}
-}
-
-fn volume(address: &str, places: u64) -> Volume {
-    Volume { places, ..Volume::new(Synthetic::parse(address).unwrap(), &Stop::new()).unwrap() }
-}
-
-fn batches(volume: &Volume) -> Vec<Batch> {
-    let mut kept = Kept::default();
-    for partition in volume.plan(&Scope::default()).unwrap() {
-        volume.scan(&partition, &mut kept).unwrap();
-    }
-    kept.0
-}
-
-fn tally(batches: Vec<Batch>) -> Tally<Kind> {
-    let mut tally = Tally::default();
-    for mut batch in batches {
-        batch.canonicalize();
-        batch.tally(&mut tally);
-    }
-    tally
-}
-
-/// The tally of what several workers scan, each every so many partitions.
-fn tally_by(volume: &Volume, workers: usize) -> Tally<Kind> {
-    let plan = volume.plan(&Scope::default()).unwrap();
-    let work = |worker: usize| {
-        let mut kept = Kept::default();
-        for partition in plan.iter().rev().skip(worker).step_by(workers) {
-            volume.scan(partition, &mut kept).unwrap();
-        }
-        tally(kept.0)
-    };
-    let mut sum = Tally::default();
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
-        threads.into_iter().for_each(|thread| sum.add(&thread.join().unwrap()));
-    });
-    sum
-}
-
-#[derive(Default)]
-struct Sums(BTreeMap<[u64; 2], [i64; 4]>);
-
-impl Ledger for Sums {
-    type Error = Error;
-    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        let sums = self.0.entry(key).or_default();
-        sums.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta);
-        Ok(())
-    }
-}
-
-fn findings(batches: &[Batch]) -> Vec<Finding> {
-    let (mut census, mut sums) = (Census::new(CensusOptions::default()), Sums::default());
-    for batch in batches {
-        census.observe(batch, &mut sums).unwrap();
-    }
-    let (mut found, mut sums) = (Vec::new(), sums.0.into_iter());
-    census
-        .settle(&mut || Ok::<_, Error>(sums.next()), &mut |outcome| {
-            if let Outcome::Found(finding) = outcome {
-                found.push(finding);
-            }
-            Ok(())
-        })
-        .unwrap();
-    found
-}
+mod kit;
 
 const SIZES: [&str; 12] = [
-    "files=0", "files=1", "files=2", "files=10", "files=99&seed=3", "files=1000", "files=1000&dirs=1000", "files=1000&dirs=0",
-    "files=1000&dirs=999", "files=30000&dirs=6000&seed=1", "files=50000", "files=50000&dirs=300&seed=99",
+    "files=0",
+    "files=1",
+    "files=2",
+    "files=10",
+    "files=99&seed=3",
+    "files=1000",
+    "files=1000&dirs=1000",
+    "files=1000&dirs=0",
+    "files=1000&dirs=999",
+    "files=30000&dirs=6000&seed=1",
+    "files=50000",
+    "files=50000&dirs=300&seed=99",
 ];
 
 #[test]
@@ -135,10 +62,7 @@ fn the_rows_come_in_the_order_of_their_keys() {
 fn the_census_finds_nothing_wrong() {
     for query in SIZES {
         let batches = batches(&volume(&format!("synthetic://?{query}"), 1 << 20));
-        let found = findings(&batches);
-        // The census counts the children of a directory by the parent in the node, and linked files name none there.
-        let other = found.iter().find(|finding| finding.sort != "directory statistics");
-        assert_eq!(other, None, "{query}");
+        assert_eq!(findings(&batches), [], "{query}");
         right_by_edges(&batches, query);
     }
 }
@@ -163,7 +87,7 @@ fn right_by_edges(batches: &[Batch], query: &str) {
         }
         let length = if node.kind == FileType::REGULAR { node.length as i64 } else { 0 };
         let sums = stats.entry(edge.parent).or_default();
-        let space = metaferry_codecs::juicefs::used_space(node.kind, node.length);
+        let space = used_space(node.kind, node.length);
         sums.iter_mut().zip([length, space, 1]).for_each(|(sum, delta)| *sum += delta);
     }
     stats.remove(&TRASH_INODE);
@@ -176,55 +100,11 @@ fn right_by_edges(batches: &[Batch], query: &str) {
         while let Some(directory) = below.pop() {
             let stat = volume.stats[&directory];
             sum = [sum[0] + stat[1], sum[1] + stat[2]];
-            let inside = |edge: &&Edge| edge.parent == directory && edge.kind == FileType::DIRECTORY;
+            let inside =
+                |edge: &&metaferry_codecs::juicefs::Edge| edge.parent == directory && edge.kind == FileType::DIRECTORY;
             below.extend(volume.edges.iter().filter(inside).map(|edge| edge.inode));
         }
         assert_eq!(used, sum, "{query}: quota of {top}");
-    }
-}
-
-use metaferry_codecs::juicefs::{Chunk, Edge};
-
-/// Rows by key.
-#[derive(Default)]
-struct Rowed {
-    nodes: BTreeMap<u64, Node>,
-    edges: Vec<Edge>,
-    chunks: Vec<Chunk>,
-    parents: BTreeMap<u64, BTreeMap<u64, i64>>,
-    stats: BTreeMap<u64, [i64; 3]>,
-    quotas: BTreeMap<u64, [i64; 2]>,
-    xattrs: BTreeSet<u64>,
-    links: BTreeMap<u64, usize>,
-    removed: BTreeSet<u64>,
-}
-
-impl Rowed {
-    fn of(batches: &[Batch]) -> Self {
-        let mut all = Self::default();
-        for batch in batches {
-            match batch {
-                Batch::Node(rows) => all.nodes.extend(rows.iter().map(|row| (row.inode, row.clone()))),
-                Batch::Edge(rows) => all.edges.extend_from_slice(rows),
-                Batch::Chunk(rows) => all.chunks.extend_from_slice(rows),
-                Batch::Parent(rows) => rows.iter().for_each(|row| {
-                    all.parents.entry(row.inode).or_default().insert(row.parent, row.count);
-                }),
-                Batch::DirStat(rows) => {
-                    all.stats.extend(rows.iter().map(|row| (row.inode, [row.length, row.space, row.inodes])));
-                }
-                Batch::Quota(rows) => all.quotas.extend(rows.iter().map(|row| (row.id, [row.used_space, row.used_inodes]))),
-                Batch::Xattr(rows) => all.xattrs.extend(rows.iter().map(|row| row.inode)),
-                Batch::Symlink(rows) => all.links.extend(rows.iter().map(|row| (row.inode, row.target.len()))),
-                Batch::DelFile(rows) => all.removed.extend(rows.iter().map(|row| row.inode)),
-                _ => {}
-            }
-        }
-        all
-    }
-
-    fn of_kind(&self, kind: FileType) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(move |node| node.kind == kind)
     }
 }
 
@@ -260,7 +140,7 @@ fn names_are_those_asked_for_and_of_every_sort() {
     let full = sizes.values().filter(|size| **size > 500).count();
     assert!(full > 20, "{full} directories of more than 500");
     let empty = 100_001 - sizes.keys().filter(|inode| **inode < TRASH_INODE).count();
-    within(empty as f64, 3_000.0, 20_000.0, "empty directories");
+    within(empty as f64, 3_000.0, 30_000.0, "empty directories");
     assert_eq!(depth(&volume), 30);
 }
 
@@ -286,7 +166,7 @@ fn shares_are_those_promised() {
     let names = volume.edges.iter().filter(|edge| edge.kind != FileType::DIRECTORY).count() as f64;
     let second = names - volume.nodes.values().filter(|node| node.kind != FileType::DIRECTORY).count() as f64;
     within(second / names, 0.0199, 0.0201, "second names");
-    within(volume.links.len() as f64 / names, 0.018, 0.021, "symbolic links");
+    within(volume.links.len() as f64 / names, 0.0195, 0.0205, "symbolic links");
     within(volume.xattrs.len() as f64 / volume.nodes.len() as f64, 0.048, 0.052, "inodes with attributes");
     let special = volume.nodes.values().filter(|node| node.kind.number() > 3).count();
     within(special as f64, 200.0, 500.0, "special files");
@@ -294,7 +174,9 @@ fn shares_are_those_promised() {
     within(trash / names, 0.0099, 0.0101, "names in the trash");
     let count = |what: fn(&Node) -> bool| volume.nodes.values().filter(|node| what(node)).count();
     assert!(count(|node| node.access_acl != 0) > 100 && count(|node| node.default_acl != 0) > 50);
-    assert!(count(|node| node.flags != 0) > 100 && count(|node| node.tier != 0) > 100 && count(|node| node.rdev != 0) > 50);
+    assert!(
+        count(|node| node.flags != 0) > 100 && count(|node| node.tier != 0) > 100 && count(|node| node.rdev != 0) > 50
+    );
     assert!(count(|node| node.uid > i32::MAX as u32 || node.gid > i32::MAX as u32) == 0);
     assert!(count(|node| node.nlink == 3 && node.kind == FileType::REGULAR) > 100);
     assert!(volume.parents.values().any(|parents| parents.values().any(|count| *count > 1)));
@@ -332,18 +214,8 @@ fn data_lies_where_juicefs_would_have_written_it() {
         }
     }
     assert!(holes > 100 && laps > 500 && sparse > 500 && shared > 10, "{holes} {laps} {sparse} {shared}");
-    let refs: usize = rows.iter().filter(|batch| batch.kind() == Kind::SliceRef).map(Batch::len_of).sum();
+    let refs: usize = rows.iter().filter(|batch| batch.kind() == Kind::SliceRef).map(|batch| batch.len()).sum();
     assert_eq!(refs, shared);
-}
-
-trait LenOf {
-    fn len_of(&self) -> usize;
-}
-
-impl LenOf for Batch {
-    fn len_of(&self) -> usize {
-        self.len()
-    }
 }
 
 #[test]
@@ -377,12 +249,14 @@ fn the_setting_is_one_that_juicefs_stores() {
 
 #[test]
 fn addresses_are_read_or_refused() {
-    let parsed = |address| Synthetic::parse(address).unwrap();
-    assert_eq!(parsed("synthetic://"), Synthetic::default());
+    let parsed = |address| SyntheticSource::parse(address).unwrap();
+    assert_eq!(parsed("synthetic://"), SyntheticSource::default());
     assert_eq!(parsed("synthetic://?files=10000000&dirs=2000000&seed=1").directories, 2_000_000);
     assert_eq!(parsed("synthetic://?files=50").directories, 5);
-    for wrong in ["redis://", "synthetic://host", "synthetic://?size=1", "synthetic://?files=x", "synthetic://?files=5&dirs=6"] {
-        assert!(Synthetic::parse(wrong).is_err(), "{wrong}");
+    for wrong in
+        ["redis://", "synthetic://host", "synthetic://?size=1", "synthetic://?files=x", "synthetic://?files=5&dirs=6"]
+    {
+        assert!(SyntheticSource::parse(wrong).is_err(), "{wrong}");
     }
 }
 
