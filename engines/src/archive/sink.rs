@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use metaferry_codecs::archive::{Entry, Header, Largest, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Guarantee, Loader, Needs, Order, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Guarantee, Loader, Needs, KindSet, Result, Sink, Snapshot, Stop,
 };
 
 use super::file::FileSnapshot;
@@ -48,7 +48,7 @@ pub(super) struct Shared<K> {
     /// How many loaders have not finished.
     pub(super) open: AtomicUsize,
     /// Whether the rows of a batch ascend by key.
-    pub(super) is_ordered: bool,
+    pub(super) ordered: KindSet,
     pub(super) stop: Stop,
 }
 
@@ -91,7 +91,7 @@ impl<S: System> ArchiveSink<S> {
 
 impl<S: System> Sink<S> for ArchiveSink<S> {
     fn needs(&self) -> Needs {
-        Needs { loaders: LOADERS, order: Order::Any, mends: false, defaults: false, strips_secrets: !self.keep_secrets }
+        Needs { loaders: LOADERS, ordered: KindSet::NONE, affine: true, mends: false, defaults: false, strips_secrets: !self.keep_secrets }
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
@@ -116,7 +116,7 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
             growing: Mutex::new(growing),
             next: AtomicU64::new(0),
             open: AtomicUsize::new(0),
-            is_ordered: about.order == Order::ByKey,
+            ordered: about.ordered,
             stop: stop.clone(),
         };
         self.writing = Some(Writing { header, header_frame, shared: Arc::new(shared) });

@@ -10,7 +10,7 @@ use metaferry_codecs::archive::{
 };
 use metaferry_codecs::system::System;
 use metaferry_codecs::{Error as CodecError, Tally};
-use metaferry_pipeline::{Error, Order, Result, Snapshot, Source, Stop};
+use metaferry_pipeline::{Error, KindSet, Result, Snapshot, Source, Stop};
 
 use super::file::FileSnapshot;
 use super::input::{Input, check_trailer};
@@ -75,7 +75,7 @@ pub struct Description<S: System> {
     /// The length of its lines, in bytes.
     pub bytes: u64,
     /// The order in which its rows can be read.
-    pub order: Order,
+    pub ordered: KindSet,
     /// Its tally.
     pub tally: Tally<S::Kind>,
     /// The largest values of its fields.
@@ -95,7 +95,7 @@ pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
         segments: manifest.segments.len() as u64,
         rows: manifest.rows(),
         bytes: manifest.bytes(),
-        order: if manifest.is_by_key() { Order::ByKey } else { Order::Any },
+        ordered: super::file::ordered(&manifest),
         tally: manifest.tally,
         largest: manifest.largest,
     })

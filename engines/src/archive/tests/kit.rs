@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use metaferry_codecs::Tally;
 use metaferry_codecs::juicefs::*;
 use metaferry_codecs::system::Batch as _;
-use metaferry_pipeline::{About, Commit, Emit, Guarantee, Order, Result, Scope, Sink, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Commit, Emit, Guarantee, KindSet, Result, Scope, Sink, Snapshot, Source, Stop};
 
 use crate::archive::{ArchiveSink, ArchiveSource};
 
@@ -80,9 +80,9 @@ pub(super) fn wide(rows: u64) -> Vec<Batch> {
     batches
 }
 
-pub(super) fn about(order: Order) -> About {
+pub(super) fn about(ordered: KindSet) -> About {
     let origin = "redis://host:6379/1".to_owned();
-    About { origin, guarantee: Guarantee::Exact, order, notes: Vec::new(), live_sessions: 0 }
+    About { origin, guarantee: Guarantee::Exact, ordered, notes: Vec::new(), live_sessions: 0 }
 }
 
 pub(super) fn tally(batches: &[Batch]) -> Tally<Kind> {
@@ -93,7 +93,7 @@ pub(super) fn tally(batches: &[Batch]) -> Tally<Kind> {
 
 /// Writes batches with one loader, and commits.
 pub(super) fn write(mut sink: ArchiveSink<JuiceFs>, batches: &[Batch]) -> Result<()> {
-    let about = about(Order::ByKey);
+    let about = about(KindSet::ALL);
     sink.prepare(&about, &Stop::new())?;
     let mut loader = sink.loader()?;
     batches.iter().try_for_each(|batch| loader.load(batch.clone()))?;

@@ -2,7 +2,7 @@
 
 use metaferry_codecs::juicefs::{Batch, Chunk, JuiceFs, Kind, Slice, Slices};
 use metaferry_codecs::system::{Batch as _, Kind as _};
-use metaferry_pipeline::{Commit, ErrorKind, Order, Scope, Sink, Source, Stop};
+use metaferry_pipeline::{Commit, ErrorKind, KindSet, Scope, Sink, Source, Stop};
 
 use super::kit::*;
 use crate::archive::{ArchiveSink, ArchiveSource, describe, read_header};
@@ -50,13 +50,14 @@ fn many_segments_of_one_reader_come_by_key() {
     write_file(&path, &batches).unwrap();
     let found = describe::<JuiceFs>(&path).unwrap();
     assert!(found.segments > 6, "{} segments", found.segments);
-    assert_eq!((found.rows, found.order), (300_001, Order::ByKey));
+    assert_eq!(found.rows, 300_001);
+    assert!(Kind::all().iter().all(|&kind| found.ordered.contains(kind)));
     assert_eq!(found.tally, tally(&with_seal(batches.clone())));
     assert_eq!(found.largest.iter().find(|largest| largest.field == "uid").unwrap().value, 1006);
     assert_eq!(found.header.origin, "redis://host:6379/1");
     assert_eq!(read_header(&path).unwrap(), found.header);
     let snapshot = Source::<JuiceFs>::snapshot(Box::new(ArchiveSource::open(&path).unwrap()), 1, &Stop::new()).unwrap();
-    assert_eq!(snapshot.about().order, Order::ByKey);
+    assert!(Kind::all().iter().all(|&kind| snapshot.about().ordered.contains(kind)));
     let edges = Scope { kinds: Some([Kind::Edge].into()), ..Scope::default() };
     assert!(snapshot.plan(&edges).unwrap().iter().all(|partition| partition.kind == Some(Kind::Edge)));
     let rows = scan(&*snapshot, 2).unwrap();
@@ -72,7 +73,7 @@ fn several_loaders_write_one_archive_that_can_be_read_back_before_the_commit() {
     let batches = wide(20_000);
     let mut sink = ArchiveSink::<JuiceFs>::create(&path, false).unwrap();
     assert!(sink.needs().strips_secrets);
-    sink.prepare(&about(Order::ByKey), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::ALL), &Stop::new()).unwrap();
     let mut loaders = [sink.loader().unwrap(), sink.loader().unwrap()];
     std::thread::scope(|scope| {
         for (loader, mine) in loaders.iter_mut().zip([0, 1]) {
@@ -87,7 +88,7 @@ fn several_loaders_write_one_archive_that_can_be_read_back_before_the_commit() {
     back.finish().unwrap();
     assert!(!path.exists());
     let all = tally(&with_seal(batches));
-    Box::new(sink).commit(Commit { seal: seal(), tally: all.clone(), about: about(Order::ByKey) }).unwrap();
+    Box::new(sink).commit(Commit { seal: seal(), tally: all.clone(), about: about(KindSet::ALL) }).unwrap();
     assert_eq!(tally(&read_file(&path).unwrap()), all);
 }
 
@@ -113,9 +114,9 @@ fn what_exists_is_refused_and_untouched() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     let late = folder.path().join("late");
     let mut sink = ArchiveSink::<JuiceFs>::create(&late, true).unwrap();
-    sink.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     std::fs::write(&late, "mine").unwrap();
-    let commit = Commit { seal: seal(), tally: tally(&[seal()]), about: about(Order::Any) };
+    let commit = Commit { seal: seal(), tally: tally(&[seal()]), about: about(KindSet::NONE) };
     assert_eq!(Box::new(sink).commit(commit).unwrap_err().kind(), ErrorKind::Refused);
     for path in [path, late] {
         assert_eq!(std::fs::read(path).unwrap(), b"mine");
@@ -127,7 +128,7 @@ fn what_exists_is_refused_and_untouched() {
 fn what_is_dropped_or_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut sink = ArchiveSink::<JuiceFs>::create(&folder.path().join("a"), true).unwrap();
-    sink.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     let mut loader = sink.loader().unwrap();
     loader.load(seal()).unwrap();
     drop((sink, loader));
@@ -141,7 +142,7 @@ fn what_is_dropped_or_cannot_be_written_leaves_nothing() {
     let error = write(ArchiveSink::pipe("-", Box::new(writer), true), &volume()).unwrap_err();
     assert_eq!(error.what_to_do(), Some("the reader of the pipe went away"));
     let mut pipe = ArchiveSink::<JuiceFs>::pipe("-", Box::new(Shelf::default()), true);
-    pipe.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    pipe.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     assert_eq!(pipe.uncommitted().err().unwrap().kind(), ErrorKind::Unsupported);
 }
 
@@ -172,11 +173,11 @@ fn speed() {
     batches.pop();
     let mut sink = ArchiveSink::<JuiceFs>::create(&path, true).unwrap();
     let start = busy();
-    sink.prepare(&about(Order::ByKey), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::ALL), &Stop::new()).unwrap();
     let mut loader = sink.loader().unwrap();
     batches.into_iter().for_each(|batch| loader.load(batch).unwrap());
     loader.finish().unwrap();
-    Box::new(sink).commit(Commit { seal: seal(), tally: all, about: about(Order::ByKey) }).unwrap();
+    Box::new(sink).commit(Commit { seal: seal(), tally: all, about: about(KindSet::ALL) }).unwrap();
     let written = busy() - start;
     let start = busy();
     let snapshot = Source::<JuiceFs>::snapshot(Box::new(ArchiveSource::open(&path).unwrap()), 1, &Stop::new()).unwrap();
