@@ -2,15 +2,19 @@
 //! what follows know the file system's keys; the connection below them knows none.
 
 mod address;
+mod claim;
 mod connection;
 mod discovery;
 mod file;
 mod joins;
+mod loader;
+mod pipe;
 mod reply;
 pub mod resp;
 mod rows;
 #[cfg(test)]
 mod server;
+mod sink;
 mod source;
 mod stream;
 mod sync;
@@ -26,6 +30,7 @@ pub use connection::{Connection, Stream};
 pub use file::RdbSource;
 pub use reply::{Reply, ServerError};
 pub use resp::Reader;
+pub use sink::RedisSink;
 pub use source::{RedisOptions, RedisSource};
 pub use sync::SyncStream;
 
