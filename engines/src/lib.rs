@@ -1,3 +1,4 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
 pub mod redis;
+pub mod sqlite;
