@@ -116,3 +116,17 @@ impl Pen {
         (rate, left)
     }
 }
+
+/// Follows the memory of another process until it ends, and returns its peak in bytes; 0 where the system does not tell.
+pub(crate) fn watch_peak(child: &mut std::process::Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while let Ok(None) = child.try_wait() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = kib.map_or(peak, |kib| peak.max(kib * 1024));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    peak
+}

@@ -303,6 +303,13 @@ macro_rules! kinds {
                 each_kind!(self, rows => rows.push($crate::declare::Row::unpack(packed)?));
                 Ok(())
             }
+            fn largest(&self, each: &mut dyn FnMut(&'static str, u64)) {
+                match self {$(
+                    Self::$kind(rows) => {$(
+                        each($json, rows.iter().map(|row| $crate::field::Field::size(&row.$field)).max().unwrap_or(0));
+                    )*}
+                )*}
+            }
             fn retain_buckets(&mut self, keep: &mut dyn FnMut(u16) -> bool) {
                 each_kind!(self, rows => {
                     rows.retain(|row| keep($crate::tally::bucket_of($crate::declare::Row::bucket_id(row))));

@@ -19,6 +19,10 @@ pub(crate) trait Field: Sized + Default {
     fn put_key(&self, out: &mut Vec<u8>) {
         self.put(0, out);
     }
+    /// Its value, its length, or how many items it has: what another store may have no room for.
+    fn size(&self) -> u64 {
+        0
+    }
     /// What it holds outside the row itself, in bytes.
     fn weight(&self) -> usize {
         0
@@ -83,6 +87,8 @@ macro_rules! unsigned {
                 Self::try_from(reader.u64()?).map_err(|_| Error::malformed("JSON number", "out of range"))
             }
             fn put_key(&self, out: &mut Vec<u8>) { out.extend_from_slice(&u64::from(*self).to_be_bytes()); }
+            #[inline]
+            fn size(&self) -> u64 { u64::from(*self) }
         }
     )*};
 }
@@ -109,6 +115,13 @@ impl Field for i64 {
     fn read_json(reader: &mut Reader<'_>) -> Result<Self> {
         reader.i64()
     }
+    fn put_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.cast_unsigned() ^ 1 << 63).to_be_bytes());
+    }
+    #[inline]
+    fn size(&self) -> u64 {
+        self.unsigned_abs()
+    }
 }
 
 impl Field for Vec<u8> {
@@ -134,6 +147,10 @@ impl Field for Vec<u8> {
     }
     fn put_key(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
+    }
+    #[inline]
+    fn size(&self) -> u64 {
+        self.len() as u64
     }
     fn weight(&self) -> usize {
         self.capacity()

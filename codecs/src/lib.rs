@@ -3,6 +3,7 @@
 //! Everything here is pure: no I/O, no threads, no async. Decoders take bytes and return values or an [`Error`]; they
 //! never panic, whatever the input.
 
+pub mod archive;
 mod declare;
 mod error;
 mod field;

@@ -83,6 +83,8 @@ pub trait Batch: Sized + Send + 'static {
     fn pack(&self, index: usize, key: &mut Vec<u8>, row: &mut Vec<u8>);
     /// Reads one packed row as one more row.
     fn unpack(&mut self, row: &[u8]) -> Result<()>;
+    /// Names each field once, with its largest value: the longest where it is bytes, the most where it is a list.
+    fn largest(&self, _each: &mut dyn FnMut(&'static str, u64)) {}
     /// Keeps the rows for which `keep(bucket)` holds.
     fn retain_buckets(&mut self, keep: &mut dyn FnMut(u16) -> bool);
 }

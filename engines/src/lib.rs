@@ -1,4 +1,6 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
+pub mod archive;
 pub mod redis;
 pub mod sqlite;
+pub mod synthetic;

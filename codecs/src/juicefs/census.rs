@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::inodes::InodeSet;
+use super::ids::IdSet;
 use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
 use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
 use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
@@ -11,7 +11,7 @@ use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 mod settle;
 
 /// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
-/// number of a node without a parent, and [`LINK`] and a parent for the count of names there.
+/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
 mod section {
     /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
     pub(super) const FILE: u64 = 1;
@@ -29,19 +29,24 @@ mod section {
     pub(super) const REFS: u64 = 7;
 }
 
+/// What all workers saw.
 #[derive(Debug)]
-struct Inodes {
-    nodes: InodeSet,
-    edges: InodeSet,
+struct Seen {
+    nodes: IdSet,
+    edges: IdSet,
     /// Inodes that may be without an edge: sustained and detached ones.
-    held: InodeSet,
+    held: IdSet,
+    /// Slices that are used, where nobody asks for a row of each.
+    slices: IdSet,
+    /// Slices that are stored with one reference.
+    single: IdSet,
 }
 
 /// One worker's part of the census of a volume.
 #[derive(Debug)]
 pub struct Census {
     options: CensusOptions,
-    inodes: Arc<Inodes>,
+    seen: Arc<Seen>,
     counters: Vec<Counter>,
     dir_stats: bool,
     space: i64,
@@ -80,6 +85,8 @@ impl Highest {
     }
 }
 
+/// Marks a directory that is being cloned, in the second half of a key of the first round.
+const DETACHED: u64 = 1;
 /// Marks a parent in the second half of a key of the first round.
 const LINK: u64 = 1 << 63;
 
@@ -96,10 +103,10 @@ impl system::Census for Census {
     type Batch = Batch;
 
     fn new(options: CensusOptions) -> Self {
-        let inodes = Inodes { nodes: InodeSet::new(), edges: InodeSet::new(), held: InodeSet::new() };
+        let [nodes, edges, held, slices, single] = std::array::from_fn(|_| IdSet::new());
         Self {
             options,
-            inodes: Arc::new(inodes),
+            seen: Arc::new(Seen { nodes, edges, held, slices, single }),
             counters: Vec::new(),
             dir_stats: false,
             space: 0,
@@ -110,8 +117,8 @@ impl system::Census for Census {
     }
 
     fn share(&self) -> Self {
-        let inodes = Arc::clone(&self.inodes);
-        Self { inodes, ..Self::new(self.options) }
+        let seen = Arc::clone(&self.seen);
+        Self { seen, ..Self::new(self.options) }
     }
 
     fn observe<L: Ledger>(&mut self, batch: &Batch, ledger: &mut L) -> Result<bool, L::Error> {
@@ -139,6 +146,13 @@ impl system::Census for Census {
                     ledger.add([row.inode, section::STORED], [row.length, row.space, row.inodes, 1])?;
                 }
             }
+            Batch::Detached(rows) => {
+                let mut held = self.seen.held.hand();
+                for row in rows {
+                    held.insert(row.inode);
+                    ledger.add_first([row.inode, DETACHED], [1, 0, 0, 0])?;
+                }
+            }
             _ => self.small(batch),
         }
         Ok(false)
@@ -157,8 +171,10 @@ impl system::Census for Census {
         let mut linked = (0, [0; 4]);
         while let Some(([inode, key], sum)) = sums()? {
             let parent = key & !LINK;
-            if key & LINK == 0 {
+            if key == 0 {
                 linked = (inode, sum);
+            } else if key == DETACHED {
+                linked = (0, [0; 4]);
             } else if linked.0 == inode && stats_counted(parent) {
                 let ([length, space, ..], [count, ..]) = (linked.1, sum);
                 ledger.add([parent, section::CHILDREN], [length * count, space * count, count, 0])?;
@@ -178,10 +194,10 @@ impl system::Census for Census {
 
 impl Census {
     fn nodes<L: Ledger>(&mut self, rows: &[Node], ledger: &mut L) -> Result<(), L::Error> {
-        let inodes = Arc::clone(&self.inodes);
-        let mut seen = inodes.nodes.hand();
+        let seen = Arc::clone(&self.seen);
+        let mut nodes = seen.nodes.hand();
         for row in rows {
-            if !seen.insert(row.inode) {
+            if !nodes.insert(row.inode) {
                 self.doubled += 1;
             }
             self.highest.inode(row.inode);
@@ -202,6 +218,10 @@ impl Census {
             let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
             if row.parent == 0 {
                 ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+            } else if row.kind == FileType::DIRECTORY {
+                // One that is being cloned is no child yet, though it names its parent.
+                ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
+                ledger.add_first([row.inode, LINK | row.parent], [1, 0, 0, 0])?;
             } else if stats_counted(row.parent) && row.nlink > 0 {
                 ledger.add([row.parent, section::CHILDREN], [length, space, 1, 0])?;
             }
@@ -210,10 +230,10 @@ impl Census {
     }
 
     fn edges<L: Ledger>(&mut self, rows: &[Edge], ledger: &mut L) -> Result<(), L::Error> {
-        let inodes = Arc::clone(&self.inodes);
-        let mut seen = inodes.edges.hand();
+        let seen = Arc::clone(&self.seen);
+        let mut edges = seen.edges.hand();
         for row in rows {
-            if !seen.insert(row.inode) {
+            if !edges.insert(row.inode) {
                 ledger.add([row.inode, section::FILE], [1, 0, 0, 0])?;
             }
             if row.kind == FileType::DIRECTORY {
@@ -224,29 +244,49 @@ impl Census {
     }
 
     fn chunks<L: Ledger>(&mut self, rows: &[Chunk], ledger: &mut L) -> Result<(), L::Error> {
-        for slice in rows.iter().flat_map(|row| &row.slices.0).filter(|slice| slice.id != 0) {
-            self.highest.slice = self.highest.slice.max(slice.id);
-            ledger.add([slice.id, section::SLICE], [1, i64::from(slice.size), 0, 0])?;
-        }
-        Ok(())
+        let slices = rows.iter().flat_map(|row| &row.slices.0);
+        self.slices(slices.map(|slice| (slice.id, slice.size)), ledger)
     }
 
     fn delayed<L: Ledger>(&mut self, rows: &[DelSlices], ledger: &mut L) -> Result<(), L::Error> {
-        for &(id, size) in rows.iter().flat_map(|row| &row.slices.0).filter(|(id, _)| *id != 0) {
-            self.highest.slice = self.highest.slice.max(id);
-            ledger.add([id, section::SLICE], [1, i64::from(size), 0, 0])?;
-        }
         // The compacted slice gave the row its id.
-        for row in rows {
-            self.highest.slice = self.highest.slice.max(row.id);
+        self.highest.slice = rows.iter().fold(self.highest.slice, |highest, row| highest.max(row.id));
+        self.slices(rows.iter().flat_map(|row| &row.slices.0).copied(), ledger)
+    }
+
+    /// Whether a row of every slice is asked for; else only those used more than once are summed.
+    fn every_slice(&self) -> bool {
+        self.options.mend && self.options.defaults
+    }
+
+    fn slices<L: Ledger>(
+        &mut self,
+        slices: impl Iterator<Item = (u64, u32)>,
+        ledger: &mut L,
+    ) -> Result<(), L::Error> {
+        let seen = Arc::clone(&self.seen);
+        let mut used = seen.slices.hand();
+        let every_slice = self.every_slice();
+        for (id, size) in slices.filter(|(id, _)| *id != 0) {
+            self.highest.slice = self.highest.slice.max(id);
+            if every_slice || !used.insert(id) {
+                ledger.add([id, section::SLICE], [1, i64::from(size), 0, 0])?;
+            }
         }
         Ok(())
     }
 
     fn references<L: Ledger>(&mut self, rows: &[SliceRef], ledger: &mut L) -> Result<(), L::Error> {
+        let seen = Arc::clone(&self.seen);
+        let mut single = seen.single.hand();
+        let every_slice = self.every_slice();
         for row in rows.iter().filter(|row| row.id != 0) {
             self.highest.slice = self.highest.slice.max(row.id);
-            ledger.add([row.id, section::REFS], [row.refs, i64::from(row.size), 1, 0])?;
+            if every_slice || row.refs != 1 {
+                ledger.add([row.id, section::REFS], [row.refs, i64::from(row.size), 1, 0])?;
+            } else {
+                single.insert(row.id);
+            }
         }
         Ok(())
     }
@@ -257,17 +297,11 @@ impl Census {
                 self.dir_stats |= rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
             }
             Batch::Sustained(rows) => {
-                let mut held = self.inodes.held.hand();
+                let mut held = self.seen.held.hand();
                 for row in rows {
                     held.insert(row.inode);
                     self.highest.inode(row.inode);
                     self.highest.session = self.highest.session.max(row.sid);
-                }
-            }
-            Batch::Detached(rows) => {
-                let mut held = self.inodes.held.hand();
-                for row in rows {
-                    held.insert(row.inode);
                 }
             }
             Batch::DelFile(rows) => rows.iter().for_each(|row| self.highest.inode(row.inode)),

@@ -174,6 +174,9 @@ impl Field for Slices {
         })?;
         Ok(Self(slices))
     }
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
     fn weight(&self) -> usize {
         self.0.capacity() * size_of::<Slice>()
     }
@@ -293,6 +296,9 @@ macro_rules! pairs {
                     reader.expect(b'}')
                 })?;
                 Ok(Self(entries))
+            }
+            fn size(&self) -> u64 {
+                self.0.len() as u64
             }
             fn weight(&self) -> usize {
                 self.0.capacity() * size_of::<($first, $second)>()

@@ -1,21 +1,37 @@
-//! Redis: addresses, connections, the protocol and the replication handshake. Knows no key of any file system.
+//! Redis: JuiceFS volumes read from an RDB file, a server's replication stream or its keys, and bulk-loaded. `volume` and
+//! what follows know the file system's keys; the connection below them knows none.
 
 mod address;
+mod claim;
 mod connection;
 mod discovery;
+mod file;
+mod joins;
+mod loader;
+mod pipe;
 mod reply;
 pub mod resp;
+mod rows;
 #[cfg(test)]
 mod server;
+mod sink;
+mod source;
+mod stream;
 mod sync;
+#[cfg(test)]
+mod tests_io;
 mod tls;
+mod volume;
 
 use std::collections::BTreeMap;
 
 pub use address::{Address, Endpoint, Target, Timeouts, TlsOptions};
 pub use connection::{Connection, Stream};
+pub use file::RdbSource;
 pub use reply::{Reply, ServerError};
 pub use resp::Reader;
+pub use sink::RedisSink;
+pub use source::{RedisOptions, RedisSource};
 pub use sync::SyncStream;
 
 /// The fields of an `INFO` answer.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use metaferry_pipeline::Result;
 
-use super::{Address, Connection};
+use super::{Address, Connection, Target};
 
 pub(crate) struct Server {
     child: Child,
@@ -22,6 +22,22 @@ impl Server {
     pub(crate) fn start(extra: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::start_in(folder, spare_port(), extra)
+    }
+
+    /// Starts a server on what a folder holds.
+    pub(crate) fn start_with(folder: tempfile::TempDir, extra: &[&str]) -> Self {
+        Self::start_in(folder, spare_port(), extra)
+    }
+
+    /// Gives a server that was started for it all slots of a cluster.
+    pub(crate) fn become_cluster(&self) {
+        let Ok(address) = Address::parse(&self.url(), &|_| None) else { return };
+        let Target::Server(endpoint) = address.target() else { return };
+        let mut raw = Connection::to_host(endpoint, &address).unwrap();
+        raw.command(&[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]).unwrap();
+        while !raw.ask(&[b"CLUSTER", b"INFO"]).unwrap().text().unwrap().contains("cluster_state:ok") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Starts a server with TLS only, on its port.

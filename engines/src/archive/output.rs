@@ -1,0 +1,112 @@
+//! Output: where the frames of an archive go, strictly one after another. A file grows under another name beside its own
+//! and takes its own name last; a pipe gets the bytes as they are. It knows nothing of rows.
+
+use std::fs::File;
+use std::io::{ErrorKind as IoKind, Write};
+use std::path::{Path, PathBuf};
+
+use metaferry_pipeline::{Error, Result};
+use tempfile::{Builder, NamedTempFile};
+
+/// Something that frames are appended to.
+pub(super) struct Output {
+    name: String,
+    target: Target,
+    written: u64,
+    is_broken: bool,
+}
+
+enum Target {
+    File { path: PathBuf, temporary: NamedTempFile },
+    Pipe(Box<dyn Write + Send>),
+}
+
+impl Output {
+    /// A file that shall be at `path`, where nothing may be.
+    pub(super) fn file(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        if path.symlink_metadata().is_ok() {
+            return Err(exists(&name));
+        }
+        let stem = path.file_name().ok_or_else(|| Error::config(format!("{name}: no name of a file")))?;
+        let prefix = format!(".{}.", stem.to_string_lossy());
+        let temporary = Builder::new().prefix(&prefix).suffix(".unfinished").tempfile_in(folder(path));
+        let temporary =
+            temporary.map_err(|cause| Error::engine(format!("{name}: no file can be made beside it"), cause))?;
+        Ok(Self { name, target: Target::File { path: path.to_owned(), temporary }, written: 0, is_broken: false })
+    }
+
+    /// A pipe.
+    pub(super) fn pipe(name: String, out: Box<dyn Write + Send>) -> Self {
+        Self { name, target: Target::Pipe(out), written: 0, is_broken: false }
+    }
+
+    /// Appends a frame and says where it begins.
+    pub(super) fn append(&mut self, frame: &[u8]) -> Result<u64> {
+        if self.is_broken {
+            return Err(Error::engine(self.name.clone(), "an earlier write went wrong"));
+        }
+        let written = match &mut self.target {
+            Target::File { temporary, .. } => temporary.as_file_mut().write_all(frame),
+            Target::Pipe(out) => out.write_all(frame),
+        };
+        if let Err(cause) = written {
+            self.is_broken = true;
+            let hint = match cause.kind() {
+                IoKind::BrokenPipe => "the reader of the pipe went away",
+                IoKind::StorageFull | IoKind::QuotaExceeded => "make room, or choose another place",
+                _ => "look at the disk or the pipe",
+            };
+            return Err(Error::engine(format!("{}: write at byte {}", self.name, self.written), cause).hint(hint));
+        }
+        let offset = self.written;
+        self.written += frame.len() as u64;
+        Ok(offset)
+    }
+
+    /// The file as it stands, for reading; `None` where it is a pipe.
+    pub(super) fn reopen(&self) -> Result<Option<File>> {
+        match &self.target {
+            Target::File { temporary, .. } => {
+                let file =
+                    temporary.reopen().map_err(|cause| Error::engine(format!("{}: open again", self.name), cause))?;
+                Ok(Some(file))
+            }
+            Target::Pipe(_) => Ok(None),
+        }
+    }
+
+    /// The name, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes everything durable and gives the file its name.
+    pub(super) fn publish(self) -> Result<()> {
+        let Self { name, target, .. } = self;
+        let failed = |what: &str| format!("{name}: {what}");
+        match target {
+            Target::File { path, temporary } => {
+                temporary.as_file().sync_all().map_err(|cause| Error::engine(failed("sync"), cause))?;
+                temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+                    IoKind::AlreadyExists => exists(&name),
+                    _ => Error::engine(failed("give the finished file its name"), error.error),
+                })?;
+                let folder = File::open(folder(&path)).and_then(|folder| folder.sync_all());
+                folder.map_err(|cause| Error::engine(failed("sync its folder"), cause))
+            }
+            Target::Pipe(mut out) => out.flush().map_err(|cause| Error::engine(failed("flush"), cause)),
+        }
+    }
+}
+
+fn exists(name: &str) -> Error {
+    Error::refused(format!("{name} exists")).hint("choose another name, or move it away")
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,77 @@
+//! The source that is an RDB file: a volume in it, by the number of its database.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use metaferry_codecs::juicefs::JuiceFs;
+use metaferry_pipeline::spill::SpillDir;
+use metaferry_pipeline::{About, Error, Guarantee, KindSet, Result, Snapshot, Source, Stop};
+
+use super::stream::{Stream, StreamSnapshot};
+use super::volume::Volume;
+
+/// What a row of a volume takes in an RDB file on the average, in bytes.
+const ROW_BYTES: u64 = 56;
+
+/// Reads a volume out of an RDB file: one that a server saved, or `redis-cli --rdb` fetched.
+#[derive(Debug)]
+pub struct RdbSource {
+    path: PathBuf,
+    database: u32,
+    spill: SpillDir,
+}
+
+impl RdbSource {
+    /// Volume `database` of a file: the number of its database, or of its `{N}` in a cluster.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, database: u32, spill: SpillDir) -> Self {
+        Self { path: path.into(), database, spill }
+    }
+
+    /// Reads `rdb:///path.rdb?db=1`, or a plain path.
+    ///
+    /// # Errors
+    /// `Config` where the database is no number.
+    pub fn parse(location: &str, spill: SpillDir) -> Result<Self> {
+        let path = location.strip_prefix("rdb://").unwrap_or(location);
+        let Some((path, database)) = path.rsplit_once("?db=") else { return Ok(Self::new(path, 0, spill)) };
+        let number = database.parse();
+        let database = number.map_err(|_| Error::config(format!("{location}: the database is not a number")))?;
+        Ok(Self::new(path, database, spill))
+    }
+
+    /// Whether a file that begins like this is an RDB file.
+    #[must_use]
+    pub fn is_rdb(head: &[u8]) -> bool {
+        head.starts_with(b"REDIS0") || head.starts_with(b"VALKEY0")
+    }
+
+    fn origin(path: &Path, database: u32) -> String {
+        format!("rdb://{}?db={database}", path.display())
+    }
+}
+
+impl Source<JuiceFs> for RdbSource {
+    fn snapshot(self: Box<Self>, readers: usize, _stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let origin = Self::origin(&self.path, self.database);
+        let unreadable = |cause| Error::config(format!("{origin}: cannot be opened")).because(cause);
+        let file = File::open(&self.path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let about = About {
+            origin: origin.clone(),
+            guarantee: Guarantee::Exact,
+            ordered: KindSet::NONE,
+            notes: vec!["a file does not tell which sessions were live when it was written".to_owned()],
+            live_sessions: 0,
+        };
+        let stream = Stream {
+            about,
+            input: Box::new(file),
+            volume: Volume::in_file(self.database),
+            rows: length / ROW_BYTES,
+            sealed: true,
+            check: None,
+        };
+        Ok(Box::new(StreamSnapshot::new(stream, readers, &self.spill)))
+    }
+}

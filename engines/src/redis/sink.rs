@@ -1,0 +1,101 @@
+//! The sink that is a server: claims an empty database, loads it over several connections, and makes it a volume by
+//! writing the setting.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use metaferry_codecs::juicefs::{Batch, JuiceFs};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Loader, Needs, Order, Result, Sink, Snapshot, Stop,
+};
+
+use super::address::Address;
+use super::claim::Claim;
+use super::connection::Connection;
+use super::loader::{Hand, Hands, RedisLoader};
+use super::source::{Reading, RedisOptions};
+use super::volume::Volume;
+
+/// Connections that load at once: the server's one thread is the limit, not these.
+const LOADERS: usize = 4;
+/// How long the keys of a load that failed are cleared before the rest is left to the next one.
+const CLEARING: Duration = Duration::from_secs(30);
+
+/// Writes a volume into an empty database of a server.
+pub struct RedisSink {
+    address: Address,
+    /// How it is read back.
+    options: RedisOptions,
+    claim: Option<Claim>,
+    hands: Hands,
+    stop: Stop,
+}
+
+impl RedisSink {
+    /// The database at an address; `options` say how it is read back before it is committed.
+    #[must_use]
+    pub fn new(address: Address, options: RedisOptions) -> Self {
+        Self { address, options, claim: None, hands: Hands::default(), stop: Stop::new() }
+    }
+
+    fn claimed(&self) -> Result<&Claim> {
+        self.claim.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "a Redis sink was not prepared"))
+    }
+}
+
+impl Sink<JuiceFs> for RedisSink {
+    fn needs(&self) -> Needs {
+        Needs { loaders: LOADERS, order: Order::Any, mends: true, defaults: false, strips_secrets: false }
+    }
+
+    fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
+        let mut connection = Connection::open(&self.address)?;
+        let volume = Volume::at(self.address.database(), connection.prefix());
+        self.stop = stop.clone();
+        self.claim = Some(Claim::take(&mut connection, volume, &about.origin, &|| stop.check())?);
+        Ok(())
+    }
+
+    fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
+        let claim = self.claimed()?.clone();
+        let hand = Hand::new(Connection::open(&self.address)?, claim, self.stop.clone());
+        Ok(Box::new(RedisLoader::new(hand, &self.hands)))
+    }
+
+    fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let mut connection = Connection::open(&self.address)?;
+        self.claimed()?.renew(&mut connection)?;
+        let volume = Volume::at(self.address.database(), connection.prefix());
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        Reading { address: self.address.clone(), options: self.options.clone(), readers, sealed: false }
+            .open(connection, volume)
+    }
+
+    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+        let Batch::Setting(rows) = &commit.seal else {
+            return Err(Error::new(ErrorKind::Bug, "the seal is no setting"));
+        };
+        let document = rows.first().map(|row| row.document.0.as_slice()).unwrap_or_default();
+        let mut connection = Connection::open(&self.address)?;
+        self.claimed()?.commit(&mut connection, document)?;
+        self.claim = None;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for RedisSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSink").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for RedisSink {
+    /// What was not committed is cleared, as far as that goes; its mark stays where it does not, for the next load.
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take() else { return };
+        // What was sent has arrived when the hands are gone.
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let deadline = Instant::now() + CLEARING;
+        drop(Connection::open(&self.address).and_then(|mut connection| claim.abandon(&mut connection, deadline)));
+    }
+}

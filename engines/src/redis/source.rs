@@ -1,0 +1,161 @@
+//! The source that is a server: its replication stream, or its keys by SCAN where that is refused or asked for.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metaferry_codecs::juicefs::{JuiceFs, redis_keys as keys};
+use metaferry_pipeline::spill::SpillDir;
+use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Snapshot, Source, Stop};
+
+use super::address::Address;
+use super::connection::Connection;
+use super::stream::{Stream, StreamSnapshot};
+use super::sync::SyncStream;
+use super::volume::Volume;
+
+/// How a server is read.
+#[derive(Debug, Clone, Default)]
+pub struct RedisOptions {
+    /// By SCAN, not by its replication stream.
+    pub scan: bool,
+    /// Have the server send its snapshot without writing it to disk first.
+    pub diskless: bool,
+    /// Where what does not fit in memory goes.
+    pub spill: SpillDir,
+}
+
+/// Reads a volume from a server.
+#[derive(Debug)]
+pub struct RedisSource {
+    address: Address,
+    options: RedisOptions,
+}
+
+impl RedisSource {
+    /// The volume at an address.
+    #[must_use]
+    pub fn new(address: Address, options: RedisOptions) -> Self {
+        Self { address, options }
+    }
+}
+
+impl Source<JuiceFs> for RedisSource {
+    fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let mut connection = Connection::open(&self.address)?;
+        let volume = Volume::at(self.address.database(), connection.prefix());
+        must_be_volume(&mut connection, &volume)?;
+        stop.check()?;
+        Reading { address: self.address, options: self.options, readers, sealed: true }.open(connection, volume)
+    }
+}
+
+/// A server that holds no setting holds no volume.
+fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<()> {
+    let setting = connection.command(&[b"GET", &volume.key(keys::SETTING)])?;
+    if setting.bytes().is_some_and(|setting| !setting.is_empty()) {
+        return Ok(());
+    }
+    let count = connection.command(&[b"DBSIZE"])?.integer().unwrap_or(0);
+    let name = connection.name();
+    Err(Error::config(format!("{name}: not a JuiceFS volume: {count} keys, and no setting among them"))
+        .hint("name the volume's database, as in redis://host/1"))
+}
+
+/// How a server is going to be read.
+pub(super) struct Reading {
+    pub(super) address: Address,
+    pub(super) options: RedisOptions,
+    pub(super) readers: usize,
+    /// Whether there must be a setting.
+    pub(super) sealed: bool,
+}
+
+impl Reading {
+    /// Opens the best snapshot that the server gives.
+    pub(super) fn open(self, mut connection: Connection, volume: Volume) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let mut about = self.about(&mut connection, &volume)?;
+        let rows = connection.command(&[b"DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok()).unwrap_or(0) * 3 / 2;
+        if self.options.scan {
+            return self.by_scan(connection, volume, about, rows);
+        }
+        if !connection.holds_whole_slot()? {
+            about.guarantee = Guarantee::Fuzzy;
+            about.notes.push("the cluster is moving the volume's slot".to_owned());
+        }
+        match SyncStream::start(connection, self.options.diskless) {
+            Ok(input) => {
+                about.notes.push(snapshot_note(self.options.diskless).to_owned());
+                let check = (about.guarantee == Guarantee::Exact).then(|| slot_check(self.address.clone()));
+                let input = Box::new(input);
+                let stream = Stream { about, input, volume, rows, sealed: self.sealed, check };
+                Ok(Box::new(StreamSnapshot::new(stream, self.readers, &self.options.spill)))
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                about.notes.push(format!("read by SCAN, since there is no snapshot to be had: {error:?}"));
+                let connection = Connection::open(&self.address)?;
+                self.by_scan(connection, volume, about, rows)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn by_scan(
+        self,
+        _connection: Connection,
+        _volume: Volume,
+        _about: About,
+        _rows: u64,
+    ) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        Err(Error::unsupported("not yet"))
+    }
+
+    fn about(&self, connection: &mut Connection, volume: &Volume) -> Result<About> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let after = format!("({now}");
+        let live = connection.command(&[b"ZCOUNT", &volume.key(keys::ALL_SESSIONS), after.as_bytes(), b"+inf"])?;
+        Ok(About {
+            origin: connection.name().to_owned(),
+            guarantee: Guarantee::Exact,
+            ordered: KindSet::NONE,
+            notes: preflight(connection),
+            live_sessions: live.integer().and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+        })
+    }
+}
+
+/// In a cluster, the slot must still be whole at the end.
+fn slot_check(address: Address) -> super::stream::Check {
+    Box::new(move || {
+        let mut connection = Connection::open(&address)?;
+        if connection.holds_whole_slot()? {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("{address}: the cluster began to move the volume's slot while it was read"))
+            .hint("run again when the cluster is at rest"))
+    })
+}
+
+fn snapshot_note(diskless: bool) -> &'static str {
+    if diskless {
+        "the server forked to send its snapshot, without writing it to disk"
+    } else {
+        "the server forked to write its snapshot to disk, in place of its dump.rdb"
+    }
+}
+
+/// What the user should know of the server. Some accounts may not ask; then there is nothing to tell.
+fn preflight(connection: &mut Connection) -> Vec<String> {
+    let Ok(info) = connection.info("") else { return Vec::new() };
+    let mut notes = Vec::new();
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    if let (Some(used), Some(total)) = (info.number("used_memory_rss"), info.number("total_system_memory")) {
+        let short = if used > total / 2 { "; a fork that copies all of it does not fit" } else { "" };
+        notes.push(format!("the server holds {:.1} GiB of the {:.1} GiB of its machine{short}", gib(used), gib(total)));
+    }
+    if info.get("rdb_last_bgsave_status").is_some_and(|status| status != "ok") {
+        notes.push("the server's last attempt to save to its disk failed".to_owned());
+    }
+    if let Some(policy) = info.get("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+        notes.push(format!("maxmemory-policy is {policy}: the server may drop metadata; JuiceFS needs noeviction"));
+    }
+    notes
+}

@@ -1,0 +1,77 @@
+//! info: what an engine or a file holds, without carrying it anywhere.
+
+use std::collections::BTreeMap;
+
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, setting};
+use metaferry_codecs::system::{Batch as _, Kind as _};
+use metaferry_pipeline::{Emit, Error, Result, Scope};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::context::Context;
+use crate::open::Place;
+use crate::output::{Printer, about, by_kind, table};
+
+/// Reads a source once and tells what it is and how much of what it holds.
+pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
+    let place = Place::parse(source)?;
+    let snapshot = place.source(context)?.snapshot(1, &context.stop)?;
+    let mut count = Count { rows: BTreeMap::new(), setting: None, damaged: 0, context };
+    for partition in snapshot.plan(&Scope::<JuiceFs>::default())? {
+        snapshot.scan(&partition, &mut count)?;
+    }
+    snapshot.finish()?;
+    let document = count.setting.ok_or_else(|| Error::corrupt(format!("{place}: there is no setting in it")))?;
+    let volume = setting::read(&document).map_err(|error| Error::from(error).at(&place))?;
+    let said = snapshot.about();
+    let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
+    if context.common.json {
+        printer.line(json!({
+            "version": 1, "event": "info", "source": about(&said), "rows": by_kind(&count.rows), "damaged": count.damaged,
+            "volume": { "name": volume.name, "uuid": volume.uuid, "storage": volume.storage, "bucket": volume.bucket,
+                "trash_days": volume.trash_days, "dir_stats": volume.dir_stats,
+                "min_client_version": volume.min_client_version, "secrets_removed": volume.removed },
+        }));
+    } else {
+        printer.line(format!("volume {} ({}) on {} at {}", volume.name, volume.uuid, volume.storage, volume.bucket));
+        printer.line(format!("source {}, snapshot {}", said.origin, said.guarantee));
+        said.notes.iter().for_each(|note| printer.line(format!("note: {note}")));
+        let mut table = table(["kind", "rows"]);
+        for (kind, rows) in &count.rows {
+            table.add_row([kind.info().name.to_owned(), rows.to_string()]);
+        }
+        printer.line(table);
+        if count.damaged > 0 {
+            printer.line(format!("damaged: {} rows cannot be decoded", count.damaged));
+        }
+    }
+    Ok(if count.damaged > 0 { Outcome::Found } else { Outcome::Holds })
+}
+
+struct Count<'a> {
+    rows: BTreeMap<Kind, u64>,
+    setting: Option<Vec<u8>>,
+    damaged: u64,
+    context: &'a Context,
+}
+
+impl Emit<JuiceFs> for Count<'_> {
+    fn emit(&mut self, mut batch: Batch) -> Result<()> {
+        self.context.stop.check()?;
+        batch.canonicalize();
+        if let Batch::Setting(rows) = &batch {
+            self.setting = rows.first().map(|row| row.document.0.clone());
+        }
+        if !batch.is_empty() {
+            *self.rows.entry(batch.kind()).or_default() += batch.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, _place: String, _why: metaferry_codecs::Error) -> Result<()> {
+        self.damaged += 1;
+        Ok(())
+    }
+
+    fn left_behind(&mut self, _what: &'static str, _count: u64) {}
+}

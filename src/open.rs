@@ -1,0 +1,174 @@
+//! Turns a URL or a path into a source or a sink: the one place that knows every store.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use metaferry_codecs::juicefs::JuiceFs;
+use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
+use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
+use metaferry_engines::synthetic::SyntheticSource;
+use metaferry_pipeline::copy::Options;
+use metaferry_pipeline::{Error, Result, Sink, Source};
+
+use crate::context::Context;
+
+/// Schemes of engines that are not built yet.
+const TO_COME: [&str; 8] = ["mysql", "postgres", "postgresql", "tikv", "etcd", "fdb", "badger", "s3"];
+
+/// Where metadata is, or is to go.
+pub(crate) enum Place {
+    Sqlite(SqliteAddress),
+    Redis(Box<Address>),
+    Rdb { path: PathBuf, database: u32 },
+    Synthetic(String),
+    File(PathBuf),
+    Pipe,
+}
+
+/// What a file is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Archive,
+    Sqlite,
+    Rdb,
+    Json,
+    Gzip,
+    Unknown,
+}
+
+impl Place {
+    /// Reads a URL or a path; nothing is opened, but a file that exists is looked into.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        if text == "-" {
+            return Ok(Self::Pipe);
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let path = PathBuf::from(text);
+            return match Content::of(&path) {
+                Some(Content::Sqlite) => Ok(Self::Sqlite(SqliteAddress::file(path))),
+                Some(Content::Rdb) => Ok(Self::Rdb { path, database: 0 }),
+                _ => Ok(Self::File(path)),
+            };
+        };
+        match scheme {
+            "sqlite3" => SqliteAddress::parse(text).map(Self::Sqlite),
+            "redis" | "rediss" | "unix" => {
+                let address = Address::parse(text, &|name| std::env::var(name).ok())?;
+                Ok(Self::Redis(Box::new(address)))
+            }
+            "rdb" => rdb(rest),
+            "synthetic" => Ok(Self::Synthetic(text.to_owned())),
+            "file" => Ok(Self::File(PathBuf::from(rest))),
+            _ if TO_COME.contains(&scheme) => {
+                Err(Error::refused(format!("the engine {scheme} is not built yet; nothing was changed")))
+            }
+            _ => Err(Error::config(format!("{scheme}:// is no engine that is known"))),
+        }
+    }
+
+    /// Whether it is a store that clients mount, or stands for one.
+    pub(crate) fn is_engine(&self) -> bool {
+        !matches!(self, Self::File(_) | Self::Pipe)
+    }
+
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self, Self::Pipe)
+    }
+
+    /// Makes it ready to be read.
+    pub(crate) fn source(&self, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+        Ok(match self {
+            Self::Sqlite(address) => Box::new(SqliteSource::new(address.clone())),
+            Self::Redis(address) => {
+                let common = &context.common;
+                let options = RedisOptions { scan: common.scan, diskless: common.redis_diskless, spill: context.spill() };
+                Box::new(RedisSource::new(address.as_ref().clone(), options))
+            }
+            Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
+            Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
+            Self::File(path) => {
+                readable(path)?;
+                Box::new(ArchiveSource::<JuiceFs>::open(path)?)
+            }
+            Self::Pipe => Box::new(ArchiveSource::<JuiceFs>::pipe("standard input", Box::new(std::io::stdin()))),
+        })
+    }
+
+    /// Makes it ready to be written.
+    pub(crate) fn sink(&self, context: &Context, options: &Options) -> Result<Box<dyn Sink<JuiceFs>>> {
+        Ok(match self {
+            Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
+            Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), context.spill())),
+            Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
+            Self::Pipe => {
+                Box::new(ArchiveSink::<JuiceFs>::pipe("standard output", Box::new(std::io::stdout()), options.keep_secrets))
+            }
+            Self::Rdb { .. } => return Err(Error::config(format!("{self} can only be read"))),
+            Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
+        })
+    }
+
+    /// How many clients have it mounted, as far as it can tell.
+    pub(crate) fn live_sessions(&self, context: &Context) -> Result<u64> {
+        match self {
+            Self::Sqlite(address) => address.live_sessions(),
+            Self::Redis(address) => RedisSource::live_sessions(address),
+            _ => {
+                let snapshot = self.source(context)?.snapshot(1, &context.stop)?;
+                Ok(snapshot.about().live_sessions)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(address) => address.fmt(f),
+            Self::Redis(address) => address.fmt(f),
+            Self::Rdb { path, database } => write!(f, "rdb://{}?db={database}", path.display()),
+            Self::Synthetic(url) => f.write_str(url),
+            Self::File(path) => path.display().fmt(f),
+            Self::Pipe => f.write_str("-"),
+        }
+    }
+}
+
+fn rdb(rest: &str) -> Result<Place> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, "db=0"));
+    let number = query.strip_prefix("db=").and_then(|number| number.parse().ok());
+    let database = number.ok_or_else(|| Error::config(format!("rdb://{rest}: only ?db=NUMBER is understood")))?;
+    Ok(Place::Rdb { path: PathBuf::from(path), database })
+}
+
+/// Fails early, and by name, where a file is no archive.
+fn readable(path: &Path) -> Result<()> {
+    let what = match Content::of(path) {
+        Some(Content::Json) => "a JSON dump of JuiceFS; reading those is not built yet",
+        Some(Content::Gzip) => "compressed with gzip; reading that is not built yet",
+        Some(Content::Unknown) => "neither an archive, nor a SQLite database, nor a Redis snapshot",
+        _ => return Ok(()),
+    };
+    Err(Error::corrupt(format!("{}: it is {what}", path.display())))
+}
+
+impl Content {
+    /// Looks at the first bytes; `None` where there is no such regular file.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        if !path.is_file() {
+            return None;
+        }
+        let mut head = Vec::new();
+        std::fs::File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
+        Some(match head.as_slice() {
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Archive,
+            [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Self::Sqlite,
+            [b'R', b'E', b'D', b'I', b'S', ..] | [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => Self::Rdb,
+            [b'{', ..] => Self::Json,
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            _ => Self::Unknown,
+        })
+    }
+}

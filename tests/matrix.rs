@@ -1,0 +1,35 @@
+//! A to B to A for every pair of stores, with a volume that has everything.
+
+use crate::kit::redis::Redis;
+use crate::kit::{Folder, archive_rows, expect};
+
+const VOLUME: &str = "synthetic://?files=3000&seed=11";
+
+#[test]
+fn a_volume_survives_every_way_round() {
+    let folder = Folder::new();
+    let redis = Redis::start();
+    let (archive, again) = (folder.path("volume"), folder.path("again"));
+    let (sqlite, second) = (folder.sqlite("one.db"), folder.sqlite("two.db"));
+    expect(0, &["load", VOLUME, &sqlite, "--verify"]);
+    expect(0, &["verify", VOLUME, &sqlite]);
+    expect(0, &["dump", &sqlite, &archive]);
+    expect(0, &["migrate", &sqlite, &redis.url()]);
+    expect(0, &["migrate", &redis.url(), &second]);
+    expect(0, &["dump", &second, &again]);
+    assert_eq!(archive_rows(&archive), archive_rows(&again));
+    for other in [&archive, &again, &redis.url(), &second] {
+        expect(0, &["verify", &sqlite, other]);
+    }
+    expect(0, &["load", &archive, &redis.database(1)]);
+    expect(0, &["verify", &redis.database(1), &archive]);
+}
+
+#[test]
+fn the_archive_is_the_same_rows_whatever_the_threads() {
+    let folder = Folder::new();
+    let (one, many) = (folder.path("one"), folder.path("many"));
+    expect(0, &["dump", VOLUME, &one, "--threads", "1"]);
+    expect(0, &["dump", VOLUME, &many, "--threads", "5", "--memory", "16"]);
+    assert_eq!(archive_rows(&one), archive_rows(&many));
+}
