@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs};
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, Loader, Needs, Order, Result, Sink, Snapshot, Stop};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_pipeline::{About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop};
 
 use super::address::SqliteAddress;
 use super::source::SqliteSnapshot;
@@ -48,7 +48,9 @@ impl SqliteSink {
 
 impl Sink<JuiceFs> for SqliteSink {
     fn needs(&self) -> Needs {
-        Needs { loaders: 1, order: Order::ByKey, mends: true, defaults: true, strips_secrets: false }
+        // Tables keyed by a number grow at their end, or are read and written all over.
+        let ordered = KindSet::of([Kind::Node, Kind::SliceRef, Kind::Symlink, Kind::DirStat]);
+        Needs { loaders: 1, ordered, affine: false, mends: true, defaults: true, strips_secrets: false }
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
@@ -67,7 +69,8 @@ impl Sink<JuiceFs> for SqliteSink {
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
         let stop = self.stop.clone();
-        let address = self.address.with_path(self.settle()?.temporary());
+        let temporary = self.settle()?.temporary().to_owned();
+        let address = self.address.with_path(&temporary);
         Ok(Box::new(SqliteSnapshot::open(&address, readers, &stop)?))
     }
 

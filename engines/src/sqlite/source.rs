@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_codecs::system::{Batch as _, Kind as _};
 use metaferry_pipeline::{
-    About, Emit, Error, ErrorKind, Guarantee, Order, Partition, Result, Scope, Snapshot, Source, Stop,
+    About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
 };
 
 use super::address::SqliteAddress;
@@ -14,6 +14,21 @@ use super::database::Database;
 use super::schema::Schema;
 use super::select::{self, Selects};
 use super::{failure, page, plan};
+
+/// Kinds whose key is the number their table goes by.
+const ORDERED: [Kind; 11] = [
+    Kind::Setting,
+    Kind::Node,
+    Kind::SliceRef,
+    Kind::Symlink,
+    Kind::Parent,
+    Kind::Acl,
+    Kind::DirStat,
+    Kind::DelFile,
+    Kind::DelSlices,
+    Kind::Detached,
+    Kind::Token,
+];
 
 /// A volume in a SQLite file, to be read.
 #[derive(Debug)]
@@ -85,7 +100,7 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
         About {
             origin: self.origin.clone(),
             guarantee: Guarantee::Exact,
-            order: Order::ByKey,
+            ordered: KindSet::of(ORDERED),
             notes: self.database.notes(),
             live_sessions: self.live_sessions,
         }
