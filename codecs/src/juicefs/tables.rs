@@ -204,20 +204,30 @@ tables! {
     CHANGE_LOG "change_log" ("id") { column("id", Type::Serial), column("entry", Type::Text) }
 }
 
-/// Nanoseconds since the epoch as the two columns of a time: microseconds, and the nanoseconds below. Times before 1970
-/// are cut towards zero as JuiceFS does, both columns negative (`sql.go: node.setAtime`).
-///
-/// `None` where the microseconds fit no column.
+/// A time as its two columns: microseconds, and the nanoseconds below. Times before 1970 are cut towards zero as JuiceFS
+/// does, so that neither column is positive (`sql.go: node.setAtime`). `None` where the microseconds fit no column.
 #[must_use]
+#[inline]
 pub fn time_columns(seconds: i64, nanoseconds: u32) -> Option<(i64, i64)> {
+    if let Some(total) = seconds.checked_mul(1_000_000_000).and_then(|total| total.checked_add(nanoseconds.into())) {
+        return Some((total / 1000, total % 1000));
+    }
     let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     Some((i64::try_from(total / 1000).ok()?, i64::try_from(total % 1000).ok()?))
 }
 
-/// The seconds, by floor, and nanoseconds of the two columns of a time.
+/// The seconds, by floor, and the nanoseconds of the two columns of a time. `None` where the columns are out of all bounds.
 #[must_use]
+#[inline]
 pub fn time_of_columns(microseconds: i64, nanoseconds: i64) -> Option<(i64, u32)> {
-    let total = i128::from(microseconds) * 1000 + i128::from(nanoseconds);
-    let seconds = i64::try_from(total.div_euclid(1_000_000_000)).ok()?;
-    Some((seconds, u32::try_from(total.rem_euclid(1_000_000_000)).ok()?))
+    const SECOND: i64 = 1_000_000_000;
+    let (seconds, rest) = match microseconds.checked_mul(1000).and_then(|total| total.checked_add(nanoseconds)) {
+        Some(total) => (total.div_euclid(SECOND), total.rem_euclid(SECOND)),
+        None => {
+            let total = i128::from(microseconds) * 1000 + i128::from(nanoseconds);
+            let (seconds, rest) = (total.div_euclid(SECOND.into()), total.rem_euclid(SECOND.into()));
+            (i64::try_from(seconds).ok()?, i64::try_from(rest).ok()?)
+        }
+    };
+    Some((seconds, u32::try_from(rest).ok()?))
 }

@@ -50,6 +50,11 @@ impl SqliteAddress {
         &self.path
     }
 
+    /// The same tables in another file.
+    pub(super) fn with_path(&self, path: &Path) -> Self {
+        Self { path: path.to_owned(), table_prefix: self.table_prefix.clone() }
+    }
+
     /// What comes before the names of its tables.
     pub(super) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)

@@ -2,16 +2,21 @@
 //! written in one transaction into a new file that is renamed into place. Nothing here knows another store.
 
 mod address;
+mod bind;
 mod database;
 mod page;
 mod plan;
 mod rows;
 mod schema;
 mod select;
+mod sink;
 mod source;
+mod target;
 mod traces;
+mod write;
 
 pub use address::SqliteAddress;
+pub use sink::SqliteSink;
 pub use source::SqliteSource;
 
 use std::path::Path;
@@ -48,3 +53,7 @@ fn failure(path: &Path, error: rusqlite::Error) -> Error {
 
 /// `SQLITE_READONLY_ROLLBACK`.
 const READONLY_ROLLBACK: i32 = 8 | 3 << 8;
+
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! SQLite's dialect of the SQL layout: the DDL, to the letter of JuiceFS's, and what tables and columns a file has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::Path;
 
 use metaferry_codecs::juicefs::tables::{self, Column, Null, Table, Type};
@@ -16,10 +15,10 @@ pub(super) fn create_table(table: &Table, prefix: &str) -> String {
     for (index, column) in table.columns.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         let key = if table.key == [column.name] { " PRIMARY KEY" } else { "" };
-        drop(write!(sql, "{comma}`{}` {}{key}{}", column.name, type_name(column), constraint(column)));
+        sql += &format!("{comma}`{}` {}{key}{}", column.name, type_name(column), constraint(column));
     }
     if table.key.len() > 1 {
-        drop(write!(sql, ", PRIMARY KEY ( {} )", quoted(table.key)));
+        sql += &format!(", PRIMARY KEY ( {} )", quoted(table.key));
     }
     sql.push(')');
     sql

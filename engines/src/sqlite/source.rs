@@ -15,6 +15,21 @@ use super::schema::Schema;
 use super::select::{self, Selects};
 use super::{failure, page, plan};
 
+/// Kinds whose key is the number their table goes by.
+const ORDERED: [Kind; 11] = [
+    Kind::Setting,
+    Kind::Node,
+    Kind::SliceRef,
+    Kind::Symlink,
+    Kind::Parent,
+    Kind::Acl,
+    Kind::DirStat,
+    Kind::DelFile,
+    Kind::DelSlices,
+    Kind::Detached,
+    Kind::Token,
+];
+
 /// A volume in a SQLite file, to be read.
 #[derive(Debug)]
 pub struct SqliteSource {
@@ -80,25 +95,12 @@ impl SqliteSnapshot {
     }
 }
 
-/// The kinds whose tables are keyed by the number that is their key; the others come in the order of their row ids.
-pub(super) const BY_NUMBER: [Kind; 9] = [
-    Kind::Node,
-    Kind::SliceRef,
-    Kind::Symlink,
-    Kind::DirStat,
-    Kind::DelFile,
-    Kind::DelSlices,
-    Kind::Detached,
-    Kind::Acl,
-    Kind::Token,
-];
-
 impl Snapshot<JuiceFs> for SqliteSnapshot {
     fn about(&self) -> About {
         About {
             origin: self.origin.clone(),
             guarantee: Guarantee::Exact,
-            ordered: KindSet::of(BY_NUMBER),
+            ordered: KindSet::of(ORDERED),
             notes: self.database.notes(),
             live_sessions: self.live_sessions,
         }

@@ -2,7 +2,6 @@
 //! files beside a database are its log (`-wal`), the log's index (`-shm`) and its rollback journal (`-journal`). It reads no row.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -105,7 +104,7 @@ impl Traces {
             match byte {
                 b'/' | b'.' | b'-' | b'_' => uri.push(char::from(byte)),
                 _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
-                _ => drop(write!(uri, "%{byte:02x}")),
+                _ => uri += &format!("%{byte:02x}"),
             }
         }
         uri.push_str(match self.access {
