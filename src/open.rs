@@ -82,16 +82,17 @@ impl Place {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSource::new(address.clone())),
             Self::Redis(address) => {
-                let options = RedisOptions { scan: context.common.scan, diskless: context.common.redis_diskless };
-                Box::new(RedisSource::new(address.as_ref().clone(), options, context.spill()))
+                let common = &context.common;
+                let options = RedisOptions { scan: common.scan, diskless: common.redis_diskless, spill: context.spill() };
+                Box::new(RedisSource::new(address.as_ref().clone(), options))
             }
-            Self::Rdb { path, database } => Box::new(RdbSource::open(path, *database, context.spill())?),
+            Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
             Self::File(path) => {
                 readable(path)?;
                 Box::new(ArchiveSource::<JuiceFs>::open(path)?)
             }
-            Self::Pipe => Box::new(ArchiveSource::<JuiceFs>::from_reader(Box::new(std::io::stdin()))),
+            Self::Pipe => Box::new(ArchiveSource::<JuiceFs>::pipe("standard input", Box::new(std::io::stdin()))),
         })
     }
 
@@ -100,9 +101,9 @@ impl Place {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), context.spill())),
-            Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)),
+            Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
             Self::Pipe => {
-                Box::new(ArchiveSink::<JuiceFs>::to_writer(Box::new(std::io::stdout()), options.keep_secrets))
+                Box::new(ArchiveSink::<JuiceFs>::pipe("standard output", Box::new(std::io::stdout()), options.keep_secrets))
             }
             Self::Rdb { .. } => return Err(Error::config(format!("{self} can only be read"))),
             Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),

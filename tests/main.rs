@@ -4,4 +4,5 @@
 mod cli;
 mod fixtures;
 mod kit;
+mod live;
 mod matrix;

@@ -115,6 +115,9 @@ impl Field for i64 {
     fn read_json(reader: &mut Reader<'_>) -> Result<Self> {
         reader.i64()
     }
+    fn put_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.cast_unsigned() ^ 1 << 63).to_be_bytes());
+    }
     #[inline]
     fn size(&self) -> u64 {
         self.unsigned_abs()

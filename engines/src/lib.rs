@@ -2,4 +2,5 @@
 
 pub mod archive;
 pub mod redis;
+pub mod sqlite;
 pub mod synthetic;

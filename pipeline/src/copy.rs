@@ -10,11 +10,11 @@ use metaferry_codecs::system::{Batch, Census, CensusOptions, Kind, Outcome, Syst
 use crate::observe::{Observer, Settled};
 use crate::scan::{Load, Scan};
 use crate::sort::{self, Sorting};
-use crate::spill::SpillDir;
+use crate::spill::{Sorted, SpillDir};
 use crate::stage::{self, Inbox, Outbox, Turnstile};
 use crate::{
-    About, Commit, Error, ErrorKind, Findings, Loader, Monitor, Needs, Order, Partition, Result, Scope, Sink, Snapshot,
-    Source, Stop,
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Monitor, Needs, Partition, Result, Scope, Sink,
+    Snapshot, Source, Stop,
 };
 
 /// How a copy is to be run.
@@ -159,94 +159,126 @@ fn prove<S: System>(
 
 type Transferred<S> = (Vec<Observer<S>>, Vec<Box<dyn Loader<S>>>);
 
+/// What a scanner leaves behind: what it observed, and its share of the rows that must be sorted first.
+type Scanned<S> = (Observer<S>, Sorted);
+
 impl<S: System> Copy<'_, S> {
     fn transfer(&self, sink: &mut dyn Sink<S>, about: &About) -> Result<Transferred<S>> {
         let mut partitions = self.snapshot.plan(&Scope::default())?;
         self.monitor.begin("copy", partitions.iter().map(|partition| partition.weight).sum());
-        let loaders = (0..self.needs.loaders.clamp(1, self.options.threads)).map(|_| sink.loader()).collect::<Result<_>>()?;
-        match (self.needs.order, about.order) {
-            (Order::Any, _) => {
-                partitions.sort_by_key(|partition| std::cmp::Reverse(partition.weight));
-                self.direct(&partitions, loaders)
-            }
-            (Order::ByKey, Order::ByKey) => self.in_order(&partitions, loaders),
-            (Order::ByKey, Order::Any) => self.sorting(&partitions, loaders),
+        let scanners = self.options.threads.min(partitions.len()).max(1);
+        if self.needs.ordered.is_empty() {
+            partitions.sort_by_key(|partition| std::cmp::Reverse(partition.weight));
         }
-    }
-
-    /// Scanners take the heaviest partition first; loaders take what comes.
-    fn direct(&self, partitions: &[Partition<S>], loaders: Vec<Box<dyn Loader<S>>>) -> Result<Transferred<S>> {
-        let next = AtomicUsize::new(0);
-        let next = &next;
-        let scanners = self.observers(about_workers(partitions, self.options.threads)).into_iter().map(|observer| {
-            move |outbox: &Outbox<Load<S>>| {
-                let mut send = |load| outbox.send(load);
-                let mut scan = Scan::new(observer, self, &mut send);
-                while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.stop.check()?;
-                    self.snapshot.scan(partition, &mut scan)?;
-                }
-                Ok(scan.into_observer())
-            }
-        });
-        stage::run(self.queue_bytes(), self.stop, scanners.collect(), self.consumers(loaders))
-    }
-
-    /// Scanners take partitions in the order of the plan, and a turnstile keeps their batches in it.
-    fn in_order(&self, partitions: &[Partition<S>], loaders: Vec<Box<dyn Loader<S>>>) -> Result<Transferred<S>> {
-        let workers = about_workers(partitions, self.options.threads);
-        let turnstile = Turnstile::new(partitions.len(), self.queue_bytes() / workers);
-        let turnstile = &turnstile;
-        let scanners = self.observers(workers).into_iter().map(|observer| {
-            move |outbox: &Outbox<Load<S>>| {
-                let mut observer = Some(observer);
-                turnstile.serve(outbox, |lane| {
-                    let Some(partition) = partitions.get(lane.partition()) else { return Ok(()) };
-                    let Some(mine) = observer.take() else { return Ok(()) };
-                    let mut send = |load| lane.send(load);
-                    let mut scan = Scan::new(mine, self, &mut send);
-                    self.snapshot.scan(partition, &mut scan)?;
-                    observer = Some(scan.into_observer());
-                    Ok(())
-                })?;
-                observer.ok_or_else(|| Error::new(ErrorKind::Bug, "a scanner lost its observer"))
-            }
-        });
-        stage::run(self.queue_bytes(), self.stop, scanners.collect(), self.consumers(loaders))
-    }
-
-    /// Everything goes through the external sorter before the first row is loaded.
-    fn sorting(&self, partitions: &[Partition<S>], mut loaders: Vec<Box<dyn Loader<S>>>) -> Result<Transferred<S>> {
-        let workers = about_workers(partitions, self.options.threads);
-        let share = self.options.memory_bytes / 2 / workers;
-        let next = AtomicUsize::new(0);
-        let next = &next;
-        let scanners = self.observers(workers).into_iter().map(|observer| {
-            move |_: &Outbox<Load<S>>| {
-                let mut sorting = Sorting::<S>::new(&self.options.spill, share);
-                let mut send = |load: Load<S>| sorting.push(&load.batch);
-                let mut scan = Scan::new(observer, self, &mut send);
-                while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.stop.check()?;
-                    self.snapshot.scan(partition, &mut scan)?;
-                }
-                let observer = scan.into_observer();
-                Ok((observer, sorting.finish()?))
-            }
-        });
-        let nobody: Vec<fn(&Inbox<Load<S>>) -> Result<()>> = Vec::new();
-        let (scanned, _) = stage::run(self.queue_bytes(), self.stop, scanners.collect(), nobody)?;
-        let (observers, sorted): (Vec<_>, Vec<_>) = scanned.into_iter().unzip();
-        if let Some(loader) = loaders.first_mut() {
-            self.monitor.begin("load sorted", self.monitor.glance().scanned);
-            sort::drain::<S>(sorted, self.stop, &mut |batch| {
-                let (rows, bytes) = (batch.len(), batch.weight());
-                loader.load(batch)?;
-                self.monitor.loaded(rows, bytes);
-                Ok(())
-            })?;
+        let fused = self.needs.affine && scanners > 1;
+        let loaders = match (fused, self.needs.affine || !self.needs.ordered.is_empty()) {
+            (true, _) => scanners,
+            (_, true) => 1,
+            _ => self.needs.loaders.clamp(1, self.options.threads),
+        };
+        let loaders = (0..loaders).map(|_| sink.loader()).collect::<Result<Vec<_>>>()?;
+        let observers = self.observers(scanners);
+        if fused {
+            return self.fused(&partitions, observers, loaders);
+        }
+        let misfits = self.needs.ordered.without(about.ordered);
+        let (scanned, mut loaders) = self.queued(&partitions, observers, loaders, misfits)?;
+        let (observers, sorted) = scanned.into_iter().unzip();
+        if let (false, Some(loader)) = (misfits.is_empty(), loaders.first_mut()) {
+            self.monitor.begin("load sorted", 0);
+            sort::drain::<S>(sorted, self.stop, &mut |batch| self.load(loader.as_mut(), batch))?;
         }
         Ok((observers, loaders))
+    }
+
+    /// Each worker scans and loads what it scanned: the batches of a partition stay together, and nothing is queued.
+    fn fused(
+        &self,
+        partitions: &[Partition<S>],
+        observers: Vec<Observer<S>>,
+        loaders: Vec<Box<dyn Loader<S>>>,
+    ) -> Result<Transferred<S>> {
+        let next = &AtomicUsize::new(0);
+        let workers = observers.into_iter().zip(loaders).map(|(observer, mut loader)| {
+            move |_: &Outbox<Load<S>>| {
+                let mut observer = Some(observer);
+                while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut send = |load: Load<S>| self.load(loader.as_mut(), load.batch);
+                    self.scan(partition, &mut observer, &mut send)?;
+                    loader.end_partition()?;
+                }
+                Ok((observer, loader))
+            }
+        });
+        let (worked, _) = stage::run(1, self.stop, workers.collect(), nobody())?;
+        let (observers, loaders): (Vec<_>, _) = worked.into_iter().unzip();
+        Ok((observers.into_iter().flatten().collect(), loaders))
+    }
+
+    /// Scanners and loaders with a queue between them. A turnstile keeps the order of the plan where the sink needs any;
+    /// kinds that it needs in an order in which they do not come go to the external sorter instead.
+    fn queued(
+        &self,
+        partitions: &[Partition<S>],
+        observers: Vec<Observer<S>>,
+        loaders: Vec<Box<dyn Loader<S>>>,
+        misfits: KindSet,
+    ) -> Result<(Vec<Scanned<S>>, Vec<Box<dyn Loader<S>>>)> {
+        let scanners = observers.len();
+        let sort_bytes = self.options.memory_bytes / 4 / scanners;
+        let lane_bytes = self.queue_bytes() / scanners;
+        let in_order = !self.needs.ordered.without(misfits).is_empty();
+        let turnstile = &Turnstile::new(partitions.len(), lane_bytes);
+        let next = &AtomicUsize::new(0);
+        let scan_all = observers.into_iter().map(|observer| {
+            move |outbox: &Outbox<Load<S>>| {
+                let mut observer = Some(observer);
+                let mut sorting = Sorting::<S>::new(&self.options.spill, sort_bytes);
+                let mut one = |partition: usize, queue: &mut dyn FnMut(Load<S>) -> Result<()>| {
+                    let Some(partition) = partitions.get(partition) else { return Ok(()) };
+                    let mut send = |load: Load<S>| {
+                        if misfits.contains(load.batch.kind()) { sorting.push(&load.batch) } else { queue(load) }
+                    };
+                    self.scan(partition, &mut observer, &mut send)
+                };
+                if in_order {
+                    turnstile.serve(outbox, |lane| one(lane.partition(), &mut |load| lane.send(load)))?;
+                } else {
+                    loop {
+                        let partition = next.fetch_add(1, Ordering::Relaxed);
+                        if partition >= partitions.len() {
+                            break;
+                        }
+                        one(partition, &mut |load| outbox.send(load))?;
+                    }
+                }
+                let lost = || Error::new(ErrorKind::Bug, "a scanner lost its observer");
+                Ok((observer.ok_or_else(lost)?, sorting.finish()?))
+            }
+        });
+        stage::run(self.queue_bytes(), self.stop, scan_all.collect(), self.consumers(loaders))
+    }
+
+    /// Scans one partition; the observer sees every batch, `send` gets what is to be loaded.
+    fn scan(
+        &self,
+        partition: &Partition<S>,
+        observer: &mut Option<Observer<S>>,
+        send: &mut dyn FnMut(Load<S>) -> Result<()>,
+    ) -> Result<()> {
+        self.stop.check()?;
+        let Some(mine) = observer.take() else { return Ok(()) };
+        let mut scan = Scan::new(mine, self, send);
+        self.snapshot.scan(partition, &mut scan)?;
+        *observer = Some(scan.into_observer());
+        Ok(())
+    }
+
+    fn load(&self, loader: &mut dyn Loader<S>, batch: S::Batch) -> Result<()> {
+        let (rows, bytes) = (batch.len(), batch.weight());
+        loader.load(batch)?;
+        self.monitor.loaded(rows, bytes);
+        Ok(())
     }
 
     fn consumers<'s>(
@@ -256,9 +288,7 @@ impl<S: System> Copy<'_, S> {
         let consume = |mut loader: Box<dyn Loader<S>>| {
             move |inbox: &Inbox<Load<S>>| {
                 while let Some((load, _permit)) = inbox.recv()? {
-                    let (rows, bytes) = (load.batch.len(), load.bytes);
-                    loader.load(load.batch)?;
-                    self.monitor.loaded(rows, bytes);
+                    self.load(loader.as_mut(), load.batch)?;
                 }
                 Ok(loader)
             }
@@ -284,7 +314,7 @@ impl<S: System> Copy<'_, S> {
     }
 }
 
-/// As many scanners as there are threads and partitions.
-fn about_workers<S: System>(partitions: &[Partition<S>], threads: usize) -> usize {
-    threads.min(partitions.len()).max(1)
+/// No consumers, for stages whose producers keep what they make.
+fn nobody<S: System>() -> Vec<fn(&Inbox<Load<S>>) -> Result<()>> {
+    Vec::new()
 }

@@ -20,5 +20,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use findings::{Findings, Sort};
 pub use monitor::{Glance, Monitor};
 pub use sink::{Commit, Loader, Needs, Sink};
-pub use source::{About, Emit, Guarantee, Order, Partition, Scope, Snapshot, Source};
+pub use source::{About, Emit, Guarantee, KindSet, Partition, Scope, Snapshot, Source};
 pub use stage::Stop;

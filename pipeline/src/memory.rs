@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metaferry_codecs::system::{Batch, Kind, System};
 
 use crate::{
-    About, Commit, Emit, Error, ErrorKind, Guarantee, Loader, Needs, Order, Partition, Result, Scope, Sink, Snapshot,
+    About, Commit, Emit, Error, ErrorKind, Guarantee, Loader, Needs, KindSet, Partition, Result, Scope, Sink, Snapshot,
     Source, Stop,
 };
 
@@ -88,7 +88,7 @@ impl<S: System> Snapshot<S> for Memory<S> {
         About {
             origin: "memory".to_owned(),
             guarantee: Guarantee::Exact,
-            order: Order::ByKey,
+            ordered: KindSet::ALL,
             notes: Vec::new(),
             live_sessions: 0,
         }
@@ -168,7 +168,7 @@ impl<S: System> Loader<S> for MemoryLoader<S> {
         if kind == S::SEAL || batch.is_empty() {
             return Err(bug(format!("a batch of {} {} rows was loaded", batch.len(), kind.info().name)));
         }
-        for index in (0..batch.len()).filter(|_| self.store.needs.order == Order::ByKey) {
+        for index in (0..batch.len()).filter(|_| self.store.needs.ordered.contains(kind)) {
             let mut key = Vec::new();
             batch.pack(index, &mut key, &mut Vec::new());
             if self.last.insert(kind, key.clone()).is_some_and(|last| last >= key) {

@@ -3,15 +3,17 @@
 use metaferry_codecs::system::System;
 use metaferry_codecs::tally::Tally;
 
-use crate::{About, Order, Result, Snapshot, Stop};
+use crate::{About, KindSet, Result, Snapshot, Stop};
 
 /// What a sink needs of the copy that feeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// How many loaders it takes at most.
     pub loaders: usize,
-    /// The order it needs rows in, with one loader.
-    pub order: Order,
+    /// The kinds whose rows it needs ascending by key; then it takes one loader.
+    pub ordered: KindSet,
+    /// Whether the batches of a partition must all come to one loader, in their order.
+    pub affine: bool,
     /// Whether it mends: wants what a census works out, and amends rows. Files do not; they carry rows as they are.
     pub mends: bool,
     /// Whether it wants derived rows at their default too, such as reference counts of one.
@@ -75,6 +77,14 @@ pub trait Loader<S: System>: Send {
     /// # Errors
     /// Those of the store.
     fn amend(&mut self, batch: S::Batch) -> Result<()>;
+
+    /// The batches of one partition have all come, and those of another will follow. Called only where the sink is affine.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn end_partition(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes out whatever is held back. Called once, last.
     ///

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use metaferry_codecs::system::System;
+use metaferry_codecs::system::{Kind, System};
 
 use crate::{Result, Stop};
 
@@ -25,13 +25,38 @@ impl fmt::Display for Guarantee {
     }
 }
 
-/// In which order rows of one kind come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Order {
-    /// In any order.
-    Any,
-    /// Ascending by key, where partitions are taken in the order of the plan.
-    ByKey,
+/// A set of kinds, of any system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KindSet(u64);
+
+impl KindSet {
+    /// No kind.
+    pub const NONE: Self = Self(0);
+    /// Every kind.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Those kinds.
+    pub fn of<K: Kind>(kinds: impl IntoIterator<Item = K>) -> Self {
+        Self(kinds.into_iter().fold(0, |set, kind| set | 1_u64 << kind.info().number))
+    }
+
+    /// Whether a kind is in it.
+    #[must_use]
+    pub fn contains(self, kind: impl Kind) -> bool {
+        self.0 >> kind.info().number & 1 == 1
+    }
+
+    /// The kinds that are not in `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no kind is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// What a snapshot says of itself.
@@ -41,8 +66,8 @@ pub struct About {
     pub origin: String,
     /// What is promised.
     pub guarantee: Guarantee,
-    /// The order of the rows of each kind.
-    pub order: Order,
+    /// The kinds whose rows come ascending by key where partitions are taken in the order of the plan.
+    pub ordered: KindSet,
     /// What the user should know: how the snapshot was had, and what it does to the server.
     pub notes: Vec<String>,
     /// Sessions of clients that have not expired, as far as the source can tell.

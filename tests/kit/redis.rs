@@ -52,6 +52,10 @@ impl Redis {
         format!("redis://127.0.0.1:{}/{number}", self.port)
     }
 
+    pub(crate) fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port)
+    }
+
     /// Runs one command and returns what the server said.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         if TcpStream::connect(("127.0.0.1", self.port)).is_err() {

@@ -180,20 +180,18 @@ impl<K: Kind> Manifest<K> {
         Ok(())
     }
 
-    /// Whether the rows of every kind ascend, where its segments are taken by their first keys: each segment ascends, and
-    /// no two of a kind overlap.
+    /// Whether the rows of a kind ascend, where its segments are taken by their first keys: each segment ascends, and no
+    /// two overlap.
     #[must_use]
-    pub fn is_by_key(&self) -> bool {
-        let mut spans: Vec<_> = self.segments.iter().map(|entry| (entry.head.kind, &entry.span)).collect();
+    pub fn is_by_key(&self, kind: K) -> bool {
+        let segments = || self.segments.iter().filter(|entry| entry.head.kind == kind);
+        let mut spans: Vec<_> = segments().map(|entry| &entry.span).collect();
         spans.sort_unstable();
         let apart = spans.windows(2).all(|pair| match pair {
-            [(one, before), (other, after)] if one == other => match (before, after) {
-                (Some(before), Some(after)) => before.last < after.first,
-                _ => false,
-            },
-            _ => true,
+            [Some(before), Some(after)] => before.last < after.first,
+            _ => false,
         });
-        apart && self.segments.iter().all(|entry| entry.span.is_some() || entry.head.rows <= 1)
+        apart && segments().all(|entry| entry.span.is_some() || entry.head.rows <= 1)
     }
 }
 
@@ -207,9 +205,9 @@ impl Lines {
     fn next(&mut self, text: &mut impl BufRead) -> Result<&[u8]> {
         self.line.clear();
         let mut bounded = std::io::Read::take(text, MAX_LINE);
-        let length = bounded.read_until(b'\n', &mut self.line).map_err(|error| Error::malformed(WHAT, error.to_string()))?;
-        self.left =
-            self.left.checked_sub(length).ok_or(Error::TooLarge { what: WHAT, bound: MAX_MANIFEST as u64 })?;
+        let length =
+            bounded.read_until(b'\n', &mut self.line).map_err(|error| Error::malformed(WHAT, error.to_string()))?;
+        self.left = self.left.checked_sub(length).ok_or(Error::TooLarge { what: WHAT, bound: MAX_MANIFEST as u64 })?;
         self.line.strip_suffix(b"\n").ok_or(Error::Truncated(WHAT))
     }
 }

@@ -25,9 +25,10 @@ pub const FORMAT: u32 = 1;
 fn understood(what: &'static str, version: u64, newest: u32) -> Result<()> {
     match version {
         0 => Err(Error::malformed(what, "version 0")),
-        version if version > u64::from(newest) => {
-            Err(Error::Unsupported { what, found: format!("version {version}, while {newest} is the newest understood") })
-        }
+        version if version > u64::from(newest) => Err(Error::Unsupported {
+            what,
+            found: format!("version {version}, while {newest} is the newest understood"),
+        }),
         _ => Ok(()),
     }
 }

@@ -24,7 +24,8 @@ impl<K: Kind> Head<K> {
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let Self { number, kind, rows } = self;
-        format!("{{\"segment\":{{\"number\":{number},\"kind\":\"{}\",\"rows\":{rows}}}}}\n", kind.info().name).into_bytes()
+        format!("{{\"segment\":{{\"number\":{number},\"kind\":\"{}\",\"rows\":{rows}}}}}\n", kind.info().name)
+            .into_bytes()
     }
 
     /// Reads the line, without its line feed.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::inodes::InodeSet;
+use super::ids::IdSet;
 use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
 use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
 use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
@@ -29,19 +29,24 @@ mod section {
     pub(super) const REFS: u64 = 7;
 }
 
+/// What all workers saw.
 #[derive(Debug)]
-struct Inodes {
-    nodes: InodeSet,
-    edges: InodeSet,
+struct Seen {
+    nodes: IdSet,
+    edges: IdSet,
     /// Inodes that may be without an edge: sustained and detached ones.
-    held: InodeSet,
+    held: IdSet,
+    /// Slices that are used, where nobody asks for a row of each.
+    slices: IdSet,
+    /// Slices that are stored with one reference.
+    single: IdSet,
 }
 
 /// One worker's part of the census of a volume.
 #[derive(Debug)]
 pub struct Census {
     options: CensusOptions,
-    inodes: Arc<Inodes>,
+    seen: Arc<Seen>,
     counters: Vec<Counter>,
     dir_stats: bool,
     space: i64,
@@ -98,10 +103,10 @@ impl system::Census for Census {
     type Batch = Batch;
 
     fn new(options: CensusOptions) -> Self {
-        let inodes = Inodes { nodes: InodeSet::new(), edges: InodeSet::new(), held: InodeSet::new() };
+        let [nodes, edges, held, slices, single] = std::array::from_fn(|_| IdSet::new());
         Self {
             options,
-            inodes: Arc::new(inodes),
+            seen: Arc::new(Seen { nodes, edges, held, slices, single }),
             counters: Vec::new(),
             dir_stats: false,
             space: 0,
@@ -112,8 +117,8 @@ impl system::Census for Census {
     }
 
     fn share(&self) -> Self {
-        let inodes = Arc::clone(&self.inodes);
-        Self { inodes, ..Self::new(self.options) }
+        let seen = Arc::clone(&self.seen);
+        Self { seen, ..Self::new(self.options) }
     }
 
     fn observe<L: Ledger>(&mut self, batch: &Batch, ledger: &mut L) -> Result<bool, L::Error> {
@@ -142,7 +147,7 @@ impl system::Census for Census {
                 }
             }
             Batch::Detached(rows) => {
-                let mut held = self.inodes.held.hand();
+                let mut held = self.seen.held.hand();
                 for row in rows {
                     held.insert(row.inode);
                     ledger.add_first([row.inode, DETACHED], [1, 0, 0, 0])?;
@@ -178,21 +183,17 @@ impl system::Census for Census {
         Ok(())
     }
 
-    fn settle<E>(
-        self,
-        sums: Sums<'_, E>,
-        emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn settle<E>(self, sums: Sums<'_, E>, emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>) -> Result<(), E> {
         settle::settle(self, sums, emit)
     }
 }
 
 impl Census {
     fn nodes<L: Ledger>(&mut self, rows: &[Node], ledger: &mut L) -> Result<(), L::Error> {
-        let inodes = Arc::clone(&self.inodes);
-        let mut seen = inodes.nodes.hand();
+        let seen = Arc::clone(&self.seen);
+        let mut nodes = seen.nodes.hand();
         for row in rows {
-            if !seen.insert(row.inode) {
+            if !nodes.insert(row.inode) {
                 self.doubled += 1;
             }
             self.highest.inode(row.inode);
@@ -225,10 +226,10 @@ impl Census {
     }
 
     fn edges<L: Ledger>(&mut self, rows: &[Edge], ledger: &mut L) -> Result<(), L::Error> {
-        let inodes = Arc::clone(&self.inodes);
-        let mut seen = inodes.edges.hand();
+        let seen = Arc::clone(&self.seen);
+        let mut edges = seen.edges.hand();
         for row in rows {
-            if !seen.insert(row.inode) {
+            if !edges.insert(row.inode) {
                 ledger.add([row.inode, section::FILE], [1, 0, 0, 0])?;
             }
             if row.kind == FileType::DIRECTORY {
@@ -239,29 +240,49 @@ impl Census {
     }
 
     fn chunks<L: Ledger>(&mut self, rows: &[Chunk], ledger: &mut L) -> Result<(), L::Error> {
-        for slice in rows.iter().flat_map(|row| &row.slices.0).filter(|slice| slice.id != 0) {
-            self.highest.slice = self.highest.slice.max(slice.id);
-            ledger.add([slice.id, section::SLICE], [1, i64::from(slice.size), 0, 0])?;
-        }
-        Ok(())
+        let slices = rows.iter().flat_map(|row| &row.slices.0);
+        self.slices(slices.map(|slice| (slice.id, slice.size)), ledger)
     }
 
     fn delayed<L: Ledger>(&mut self, rows: &[DelSlices], ledger: &mut L) -> Result<(), L::Error> {
-        for &(id, size) in rows.iter().flat_map(|row| &row.slices.0).filter(|(id, _)| *id != 0) {
-            self.highest.slice = self.highest.slice.max(id);
-            ledger.add([id, section::SLICE], [1, i64::from(size), 0, 0])?;
-        }
         // The compacted slice gave the row its id.
-        for row in rows {
-            self.highest.slice = self.highest.slice.max(row.id);
+        self.highest.slice = rows.iter().fold(self.highest.slice, |highest, row| highest.max(row.id));
+        self.slices(rows.iter().flat_map(|row| &row.slices.0).copied(), ledger)
+    }
+
+    /// Whether a row of every slice is asked for; else only those used more than once are summed.
+    fn every_slice(&self) -> bool {
+        self.options.mend && self.options.defaults
+    }
+
+    fn slices<L: Ledger>(
+        &mut self,
+        slices: impl Iterator<Item = (u64, u32)>,
+        ledger: &mut L,
+    ) -> Result<(), L::Error> {
+        let seen = Arc::clone(&self.seen);
+        let mut used = seen.slices.hand();
+        let every_slice = self.every_slice();
+        for (id, size) in slices.filter(|(id, _)| *id != 0) {
+            self.highest.slice = self.highest.slice.max(id);
+            if every_slice || !used.insert(id) {
+                ledger.add([id, section::SLICE], [1, i64::from(size), 0, 0])?;
+            }
         }
         Ok(())
     }
 
     fn references<L: Ledger>(&mut self, rows: &[SliceRef], ledger: &mut L) -> Result<(), L::Error> {
+        let seen = Arc::clone(&self.seen);
+        let mut single = seen.single.hand();
+        let every_slice = self.every_slice();
         for row in rows.iter().filter(|row| row.id != 0) {
             self.highest.slice = self.highest.slice.max(row.id);
-            ledger.add([row.id, section::REFS], [row.refs, i64::from(row.size), 1, 0])?;
+            if every_slice || row.refs != 1 {
+                ledger.add([row.id, section::REFS], [row.refs, i64::from(row.size), 1, 0])?;
+            } else {
+                single.insert(row.id);
+            }
         }
         Ok(())
     }
@@ -269,10 +290,11 @@ impl Census {
     fn small(&mut self, batch: &Batch) {
         match batch {
             Batch::Setting(rows) => {
-                self.dir_stats |= rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
+                self.dir_stats |=
+                    rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
             }
             Batch::Sustained(rows) => {
-                let mut held = self.inodes.held.hand();
+                let mut held = self.seen.held.hand();
                 for row in rows {
                     held.insert(row.inode);
                     self.highest.inode(row.inode);
@@ -284,7 +306,8 @@ impl Census {
                 self.highest.acl = rows.iter().fold(self.highest.acl, |highest, row| highest.max(u64::from(row.id)));
             }
             Batch::Token(rows) => {
-                self.highest.token = rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
+                self.highest.token =
+                    rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use metaferry_codecs::archive::{Entry, Header, MAX_SEGMENT, Manifest, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_codecs::{Error as CodecError, Tally};
-use metaferry_pipeline::{About, Emit, Error, ErrorKind, Guarantee, Order, Partition, Result, Scope, Snapshot};
+use metaferry_pipeline::{About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot};
 
 use super::lock;
 use super::rows::{Pool, Scratch, compare, emit_rows, split_head};
@@ -38,12 +38,9 @@ impl<S: System> FileSnapshot<S> {
 
     /// An archive that has no manifest yet.
     pub(super) fn uncommitted(name: String, file: File, header: &Header, manifest: Manifest<S::Kind>) -> Self {
-        let order = if manifest.is_by_key() { Order::ByKey } else { Order::Any };
-        let about = about(&name, header, order);
+        let about = about(&name, header, ordered(&manifest));
         let mut segments = manifest.segments;
-        if order == Order::ByKey {
-            segments.sort_by(|one, other| (one.head.kind, &one.span).cmp(&(other.head.kind, &other.span)));
-        }
+        segments.sort_by(|one, other| (one.head.kind, &one.span).cmp(&(other.head.kind, &other.span)));
         let seen = Mutex::new(Seen { segments: vec![false; segments.len()], tally: Tally::default() });
         Self { name, file, about, segments, promised: None, seen, pool: Pool::default() }
     }
@@ -55,7 +52,9 @@ impl<S: System> FileSnapshot<S> {
         let Scratch { frame, unpacker } = scratch;
         frame.resize(usize::try_from(entry.length).unwrap_or(0), 0);
         let place = || format!("segment {} at byte {}", entry.head.number, entry.offset);
-        self.file.read_exact_at(frame, entry.offset).map_err(|cause| Error::engine(format!("read {}", place()), cause))?;
+        self.file
+            .read_exact_at(frame, entry.offset)
+            .map_err(|cause| Error::engine(format!("read {}", place()), cause))?;
         if sha256(frame) != entry.sha256 {
             return Err(Error::from(CodecError::Checksum("segment")).at(place()));
         }
@@ -67,21 +66,26 @@ impl<S: System> FileSnapshot<S> {
         let mut tally = Tally::default();
         emit_rows(&head, rows, &mut tally, out)?;
         let mut seen = lock(&self.seen);
-        match seen.segments.get_mut(index) {
-            Some(once) if !*once => *once = true,
-            _ => return Err(Error::new(ErrorKind::Bug, format!("{} is scanned twice", place()))),
+        if let Some(seen_before) = seen.segments.get_mut(index)
+            && !std::mem::replace(seen_before, true)
+        {
+            seen.tally.add(&tally);
         }
-        seen.tally.add(&tally);
         Ok(())
     }
 }
 
 /// What an archive says of itself.
-pub(super) fn about(name: &str, header: &Header, order: Order) -> About {
+/// The kinds whose segments follow each other in key order.
+pub(super) fn ordered<K: Kind>(manifest: &Manifest<K>) -> KindSet {
+    KindSet::of(K::all().iter().copied().filter(|&kind| manifest.is_by_key(kind)))
+}
+
+pub(super) fn about(name: &str, header: &Header, ordered: KindSet) -> About {
     About {
         origin: header.origin.clone(),
         guarantee: if header.is_exact { Guarantee::Exact } else { Guarantee::Fuzzy },
-        order,
+        ordered,
         notes: vec![format!("read from the archive {name}, which {} wrote at {}", header.writer, header.created)],
         live_sessions: 0,
     }
@@ -111,7 +115,10 @@ impl<S: System> Snapshot<S> for FileSnapshot<S> {
     fn finish(&self) -> Result<()> {
         let seen = lock(&self.seen);
         if let Some(missed) = seen.segments.iter().position(|seen| !seen) {
-            return Err(Error::new(ErrorKind::Bug, format!("{}: segment {missed} of the plan was not scanned", self.name)));
+            return Err(Error::new(
+                ErrorKind::Bug,
+                format!("{}: segment {missed} of the plan was not scanned", self.name),
+            ));
         }
         match &self.promised {
             Some(promised) => compare(promised, &seen.tally).map_err(|error| error.at(&self.name)),

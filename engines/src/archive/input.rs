@@ -3,8 +3,8 @@
 
 use std::io::{BufReader, Read};
 
-use metaferry_codecs::archive::{FrameScan, Header, MAX_HEADER, TRAILER_BYTES, Trailer, Unpacker, sha256};
 use metaferry_codecs::Error as CodecError;
+use metaferry_codecs::archive::{FrameScan, Header, MAX_HEADER, TRAILER_BYTES, Trailer, Unpacker, sha256};
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 /// An archive that is read in order.
@@ -74,7 +74,10 @@ impl Input {
         let mut more = [0_u8; 1];
         let more = self.reader.read(&mut more);
         if more.map_err(|cause| Error::engine(format!("read after byte {}", self.offset), cause))? > 0 {
-            return Err(Error::corrupt(format!("something follows the end of the archive, which is at byte {}", self.offset)));
+            return Err(Error::corrupt(format!(
+                "something follows the end of the archive, which is at byte {}",
+                self.offset
+            )));
         }
         self.trailer = Some(trailer);
         Ok(())
@@ -96,7 +99,8 @@ impl Input {
 }
 
 fn not_an_archive(error: CodecError) -> Error {
-    let kind = if matches!(error, CodecError::Unsupported { .. }) { ErrorKind::Unsupported } else { ErrorKind::Corrupt };
+    let kind =
+        if matches!(error, CodecError::Unsupported { .. }) { ErrorKind::Unsupported } else { ErrorKind::Corrupt };
     Error::new(kind, "it is no archive, or its header was altered").because(error)
 }
 

@@ -75,6 +75,19 @@ impl<S: System> ArchiveLoader<S> {
         self.write(kind, &mut segment)
     }
 
+    /// Writes out the segments of some kinds, full or not.
+    fn write_out(&mut self, which: impl Fn(S::Kind) -> bool) -> Result<()> {
+        let kinds: Vec<_> = self.segments.keys().copied().filter(|&kind| which(kind)).collect();
+        for kind in kinds {
+            let mut segment = self.segments.remove(&kind).unwrap_or_default();
+            self.held -= segment.text.len();
+            if segment.rows > 0 {
+                self.write(kind, &mut segment)?;
+            }
+        }
+        Ok(())
+    }
+
     fn fill(&mut self, batch: &S::Batch, segment: &mut Segment) -> Result<()> {
         let before = segment.text.len();
         batch.write_lines(&mut segment.text);
@@ -85,7 +98,7 @@ impl<S: System> ArchiveLoader<S> {
             }
             return self.write_lines(batch.kind(), &lines);
         }
-        let span = if self.shared.is_ordered { span_of(batch) } else { None };
+        let span = if self.shared.ordered.contains(batch.kind()) { span_of(batch) } else { None };
         segment.span = if segment.rows == 0 { span } else { joined(segment.span.take(), span) };
         segment.rows += batch.len() as u64;
         if segment.text.len() >= FULL { self.write(batch.kind(), segment) } else { Ok(()) }
@@ -121,12 +134,14 @@ impl<S: System> Loader<S> for ArchiveLoader<S> {
         Err(Error::new(ErrorKind::Bug, "an archive carries rows as they are and amends none"))
     }
 
+    /// Rows of another partition may lie anywhere: a segment that held both would overlap others.
+    fn end_partition(&mut self) -> Result<()> {
+        let ordered = self.shared.ordered;
+        self.write_out(|kind| ordered.contains(kind))
+    }
+
     fn finish(mut self: Box<Self>) -> Result<()> {
-        for (kind, mut segment) in std::mem::take(&mut self.segments) {
-            if segment.rows > 0 {
-                self.write(kind, &mut segment)?;
-            }
-        }
+        self.write_out(|_| true)?;
         let mut growing = lock(&self.shared.growing);
         for (key, value) in std::mem::take(&mut self.largest) {
             let place = growing.largest.entry(key).or_default();

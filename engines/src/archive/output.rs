@@ -31,7 +31,8 @@ impl Output {
         let stem = path.file_name().ok_or_else(|| Error::config(format!("{name}: no name of a file")))?;
         let prefix = format!(".{}.", stem.to_string_lossy());
         let temporary = Builder::new().prefix(&prefix).suffix(".unfinished").tempfile_in(folder(path));
-        let temporary = temporary.map_err(|cause| Error::engine(format!("{name}: no file can be made beside it"), cause))?;
+        let temporary =
+            temporary.map_err(|cause| Error::engine(format!("{name}: no file can be made beside it"), cause))?;
         Ok(Self { name, target: Target::File { path: path.to_owned(), temporary }, written: 0, is_broken: false })
     }
 
@@ -67,7 +68,8 @@ impl Output {
     pub(super) fn reopen(&self) -> Result<Option<File>> {
         match &self.target {
             Target::File { temporary, .. } => {
-                let file = temporary.reopen().map_err(|cause| Error::engine(format!("{}: open again", self.name), cause))?;
+                let file =
+                    temporary.reopen().map_err(|cause| Error::engine(format!("{}: open again", self.name), cause))?;
                 Ok(Some(file))
             }
             Target::Pipe(_) => Ok(None),

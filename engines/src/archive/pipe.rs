@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use metaferry_codecs::archive::{Entry, Header, MAX_MANIFEST, MAX_SEGMENT, Manifest, is_manifest, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_codecs::{Error as CodecError, Tally};
-use metaferry_pipeline::{About, Emit, Error, ErrorKind, Order, Partition, Result, Scope, Snapshot, Stop};
+use metaferry_pipeline::{About, Emit, Error, ErrorKind, KindSet, Partition, Result, Scope, Snapshot, Stop};
 
 use super::file::about;
 use super::input::{Input, check_trailer};
@@ -39,7 +39,7 @@ impl<S: System> PipeSnapshot<S> {
         let header = input.header(&mut header_frame).map_err(|error| error.at(&name))?;
         check_system::<S>(&header).map_err(|error| error.at(&name))?;
         Ok(Self {
-            about: about(&name, &header, Order::Any),
+            about: about(&name, &header, KindSet::NONE),
             name,
             readers: readers.max(1) as u64,
             stop: stop.clone(),
@@ -74,7 +74,8 @@ impl<S: System> PipeSnapshot<S> {
     fn check(&self) -> Result<()> {
         let input = lock(&self.input);
         let mut seen = lock(&self.seen);
-        let trailer = input.trailer().ok_or_else(|| Error::new(ErrorKind::Bug, "the archive was not read to its end"))?;
+        let trailer =
+            input.trailer().ok_or_else(|| Error::new(ErrorKind::Bug, "the archive was not read to its end"))?;
         let (offset, frame) = seen.manifest.take().ok_or_else(|| Error::corrupt("the archive has no manifest"))?;
         check_trailer(trailer, &self.header_frame, offset, &frame)?;
         let mut unpacker = metaferry_codecs::archive::Unpacker::new()?;

@@ -57,7 +57,9 @@ pub(super) fn emit_rows<S: System>(
     let place = |row: u64| format!("segment {} of kind {}, row {row}", head.number, head.kind.info().name);
     let mut batch = S::Batch::empty(head.kind);
     while !text.is_empty() {
-        let end = memchr(b'\n', text).ok_or(CodecError::Truncated("row")).map_err(|error| Error::from(error).at(place(row)))?;
+        let end = memchr(b'\n', text)
+            .ok_or(CodecError::Truncated("row"))
+            .map_err(|error| Error::from(error).at(place(row)))?;
         let (line, rest) = text.split_at(end);
         batch.read_line(line).map_err(|error| Error::from(error).at(place(row)))?;
         text = rest.get(1..).unwrap_or_default();

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::archive::{Entry, Header, Largest, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
 use metaferry_codecs::system::{Kind, System};
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, Guarantee, Loader, Needs, Order, Result, Sink, Snapshot, Stop};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Guarantee, Loader, Needs, KindSet, Result, Sink, Snapshot, Stop,
+};
 
 use super::file::FileSnapshot;
 use super::loader::ArchiveLoader;
@@ -46,7 +48,7 @@ pub(super) struct Shared<K> {
     /// How many loaders have not finished.
     pub(super) open: AtomicUsize,
     /// Whether the rows of a batch ascend by key.
-    pub(super) is_ordered: bool,
+    pub(super) ordered: KindSet,
     pub(super) stop: Stop,
 }
 
@@ -89,13 +91,7 @@ impl<S: System> ArchiveSink<S> {
 
 impl<S: System> Sink<S> for ArchiveSink<S> {
     fn needs(&self) -> Needs {
-        Needs {
-            loaders: LOADERS,
-            order: Order::Any,
-            mends: false,
-            defaults: false,
-            strips_secrets: !self.keep_secrets,
-        }
+        Needs { loaders: LOADERS, ordered: KindSet::NONE, affine: true, mends: false, defaults: false, strips_secrets: !self.keep_secrets }
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
@@ -120,7 +116,7 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
             growing: Mutex::new(growing),
             next: AtomicU64::new(0),
             open: AtomicUsize::new(0),
-            is_ordered: about.order == Order::ByKey,
+            ordered: about.ordered,
             stop: stop.clone(),
         };
         self.writing = Some(Writing { header, header_frame, shared: Arc::new(shared) });
@@ -164,7 +160,9 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
         let mut text = Vec::new();
         Manifest { segments, tally: commit.tally, largest }.write(&mut text);
         let mut packer = Packer::new()?;
-        let manifest = packer.pack(&text, MAX_MANIFEST)?;
+        let manifest = packer.pack(&text, MAX_MANIFEST).map_err(|error| {
+            Error::unsupported("an archive of more segments than a manifest has room for").because(error)
+        })?;
         let trailer = Trailer {
             header_length: header_frame.len() as u64,
             header_sha256: sha256(&header_frame),

@@ -10,7 +10,7 @@ use metaferry_codecs::archive::{
 };
 use metaferry_codecs::system::System;
 use metaferry_codecs::{Error as CodecError, Tally};
-use metaferry_pipeline::{Error, Order, Result, Snapshot, Source, Stop};
+use metaferry_pipeline::{Error, KindSet, Result, Snapshot, Source, Stop};
 
 use super::file::FileSnapshot;
 use super::input::{Input, check_trailer};
@@ -35,7 +35,8 @@ impl ArchiveSource {
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
-        let (is_file, file) = opened.map_err(|cause| Error::config(format!("{name} cannot be opened")).because(cause))?;
+        let (is_file, file) =
+            opened.map_err(|cause| Error::config(format!("{name} cannot be opened")).because(cause))?;
         let place = if is_file { Place::File(file) } else { Place::Pipe(Box::new(file)) };
         Ok(Self { name, place })
     }
@@ -74,7 +75,7 @@ pub struct Description<S: System> {
     /// The length of its lines, in bytes.
     pub bytes: u64,
     /// The order in which its rows can be read.
-    pub order: Order,
+    pub ordered: KindSet,
     /// Its tally.
     pub tally: Tally<S::Kind>,
     /// The largest values of its fields.
@@ -86,10 +87,7 @@ pub struct Description<S: System> {
 /// # Errors
 /// What is no whole archive of this system.
 pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
-    let ArchiveSource { name, place } = ArchiveSource::open(path)?;
-    let Place::File(file) = place else {
-        return Err(Error::unsupported(format!("{name}: a pipe can only be read, not described")));
-    };
+    let (name, file) = seekable(path)?;
     let Ends { header, length, manifest } = Ends::<S>::read(&file).map_err(|error| error.at(&name))?;
     Ok(Description {
         header,
@@ -97,7 +95,7 @@ pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
         segments: manifest.segments.len() as u64,
         rows: manifest.rows(),
         bytes: manifest.bytes(),
-        order: if manifest.is_by_key() { Order::ByKey } else { Order::Any },
+        ordered: super::file::ordered(&manifest),
         tally: manifest.tally,
         largest: manifest.largest,
     })
@@ -106,11 +104,20 @@ pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
 /// What an archive says before its first row, whatever its system.
 ///
 /// # Errors
-/// What does not begin as an archive.
+/// What does not begin as an archive, and pipes.
 pub fn read_header(path: &Path) -> Result<Header> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|cause| Error::config(format!("{name} cannot be opened")).because(cause))?;
+    let (name, file) = seekable(path)?;
     Input::new(Box::new(file)).header(&mut Vec::new()).map_err(|error| error.at(name))
+}
+
+/// A file, and not a pipe, whose bytes would be gone once they were looked at.
+fn seekable(path: &Path) -> Result<(String, File)> {
+    match ArchiveSource::open(path)? {
+        ArchiveSource { name, place: Place::File(file) } => Ok((name, file)),
+        ArchiveSource { name, .. } => {
+            Err(Error::unsupported(format!("{name}: a pipe can only be read, not described")))
+        }
+    }
 }
 
 /// Both ends of an archive in a file, proven.

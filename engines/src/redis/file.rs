@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_pipeline::spill::SpillDir;
-use metaferry_pipeline::{About, Error, Guarantee, Order, Result, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Error, Guarantee, KindSet, Result, Snapshot, Source, Stop};
 
 use super::stream::{Stream, StreamSnapshot};
 use super::volume::Volume;
@@ -60,7 +60,7 @@ impl Source<JuiceFs> for RdbSource {
         let about = About {
             origin: origin.clone(),
             guarantee: Guarantee::Exact,
-            order: Order::Any,
+            ordered: KindSet::NONE,
             notes: vec!["a file does not tell which sessions were live when it was written".to_owned()],
             live_sessions: 0,
         };

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use metaferry_codecs::juicefs::{JuiceFs, redis_keys as keys};
 use metaferry_pipeline::spill::SpillDir;
-use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, Order, Result, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Snapshot, Source, Stop};
 
 use super::address::Address;
 use super::connection::Connection;
@@ -114,7 +114,7 @@ impl Reading {
         Ok(About {
             origin: connection.name().to_owned(),
             guarantee: Guarantee::Exact,
-            order: Order::Any,
+            ordered: KindSet::NONE,
             notes: preflight(connection),
             live_sessions: live.integer().and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         })

@@ -16,7 +16,7 @@ mod tests;
 
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_codecs::system::Kind as _;
-use metaferry_pipeline::{About, Emit, Error, Guarantee, Order, Partition, Result, Scope, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Emit, Error, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop};
 
 use rows::Rows;
 use setting::Usage;
@@ -135,7 +135,7 @@ impl Snapshot<JuiceFs> for Volume {
         About {
             origin: format!("synthetic://?files={files}&dirs={directories}&seed={seed}"),
             guarantee: Guarantee::Exact,
-            order: Order::ByKey,
+            ordered: KindSet::ALL,
             notes: Vec::new(),
             live_sessions: 0,
         }

@@ -51,6 +51,7 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
         settling.group(id, &group)?;
     }
     settling.flush_references()?;
+    settling.single()?;
     settling.inodes()?;
     settling.counters()
 }
@@ -68,18 +69,23 @@ impl<E> Settling<'_, E> {
     }
 
     fn slice(&mut self, id: u64, group: &Group) -> Result<(), E> {
-        let ([used, size, ..], [refs, stored_size, rows, _]) = (group.slice, group.refs);
-        if used == 0 && rows == 0 {
+        let ([summed, size, ..], [refs, stored_size, rows, _]) = (group.slice, group.refs);
+        if summed == 0 && rows == 0 {
             return Ok(());
         }
+        let used = summed + i64::from(self.census.seen.slices.contains(id));
         let stored = if rows == 0 { 1 } else { refs };
         if used > 0 && stored != used {
-            self.found("slice reference", true, format!("slice {id}: {stored} references are stored, {used} are there"))?;
+            self.found(
+                "slice reference",
+                true,
+                format!("slice {id}: {stored} references are stored, {used} are there"),
+            )?;
         }
         if used == 0 && stored > 0 {
-            self.found("unused slice", false, format!("slice {id}: {stored} references are stored, none is there"))?;
+            self.unused(id, stored)?;
         }
-        let size = if used > 0 { size / used } else { stored_size / rows.max(1) };
+        let size = if summed > 0 { size / summed } else { stored_size / rows.max(1) };
         let refs = if used > 0 { used } else { stored };
         if self.census.options.mend && (refs != 1 || self.census.options.defaults) {
             self.references.push(SliceRef { id, size: u32::try_from(size).unwrap_or(u32::MAX), refs });
@@ -88,6 +94,16 @@ impl<E> Settling<'_, E> {
             }
         }
         Ok(())
+    }
+
+    fn unused(&mut self, id: u64, stored: i64) -> Result<(), E> {
+        self.found("unused slice", false, format!("slice {id}: {stored} references are stored, none is there"))
+    }
+
+    /// Slices that are stored with one reference and used by nobody.
+    fn single(&mut self) -> Result<(), E> {
+        let seen = std::sync::Arc::clone(&self.census.seen);
+        seen.single.without(&[&seen.slices]).try_for_each(|id| self.unused(id, 1))
     }
 
     fn flush_references(&mut self) -> Result<(), E> {
@@ -109,11 +125,11 @@ impl<E> Settling<'_, E> {
         if nodes == 0 && extra == 0 {
             return Ok(());
         }
-        let inodes = &self.census.inodes;
-        if !inodes.nodes.contains(inode) {
+        let seen = &self.census.seen;
+        if !seen.nodes.contains(inode) {
             return Ok(());
         }
-        let edges = extra + i64::from(inodes.edges.contains(inode));
+        let edges = extra + i64::from(seen.edges.contains(inode));
         let nlink = if nodes == 0 { 1 } else { nlink };
         if edges != nlink && edges > 0 {
             self.found("link count", true, format!("inode {inode}: link count {nlink}, {edges} edges lead to it"))?;
@@ -164,16 +180,16 @@ impl<E> Settling<'_, E> {
     }
 
     fn inodes(&mut self) -> Result<(), E> {
-        let inodes = std::sync::Arc::clone(&self.census.inodes);
-        for inode in inodes.edges.without(&[&inodes.nodes]) {
+        let seen = std::sync::Arc::clone(&self.census.seen);
+        for inode in seen.edges.without(&[&seen.nodes]) {
             self.found("edge without node", false, format!("inode {inode}: an edge leads to it, but it has no node"))?;
         }
-        for inode in inodes.nodes.without(&[&inodes.edges, &inodes.held]) {
+        for inode in seen.nodes.without(&[&seen.edges, &seen.held]) {
             if inode != ROOT_INODE && inode != TRASH_INODE {
                 self.found("node without edge", false, format!("inode {inode}: no edge leads to it"))?;
             }
         }
-        if !inodes.nodes.contains(ROOT_INODE) {
+        if !seen.nodes.contains(ROOT_INODE) {
             self.found("root", false, "the root has no node".to_owned())?;
         }
         if self.census.doubled > 0 {
@@ -198,7 +214,9 @@ impl<E> Settling<'_, E> {
             let text = String::from_utf8_lossy(name).into_owned();
             match stored {
                 Some(row) if !self.census.options.keep_counters => row.value = right,
-                None if !self.census.options.keep_counters => counters.push(Counter { name: name.to_vec(), value: right }),
+                None if !self.census.options.keep_counters => {
+                    counters.push(Counter { name: name.to_vec(), value: right })
+                }
                 _ => {}
             }
             self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;

@@ -28,8 +28,8 @@ fn scratch() -> tempfile::TempPath {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let (path, whole) = (scratch(), write_pipe(&volume()));
-    assert!(whole.len() < 16 << 10, "{} bytes", whole.len());
+    let (path, whole) = (scratch(), write_pipe(&volume()[1..4]));
+    assert!((1_500..3_000).contains(&whole.len()), "{} bytes", whole.len());
     for place in 0..whole.len() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
@@ -60,7 +60,8 @@ fn every_cut_and_everything_appended_is_found() {
 fn an_incomplete_archive_says_how_far_it_goes() {
     let (path, whole) = (scratch(), write_pipe(&volume()));
     let [file, pipe] = both_fail(&path, &whole[..whole.len() - TRAILER_BYTES], "no trailer");
-    let expected = format!("the archive is incomplete: it ends after 19 whole frames, at byte {}", whole.len() - TRAILER_BYTES);
+    let expected =
+        format!("the archive is incomplete: it ends after 19 whole frames, at byte {}", whole.len() - TRAILER_BYTES);
     assert!(file.to_string().contains(&expected), "{file}");
     assert!(pipe.to_string().contains(&expected), "{pipe}");
     assert!(both_fail(&path, b"", "empty")[0].to_string().contains("it is empty"));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use metaferry_codecs::Tally;
 use metaferry_codecs::juicefs::*;
 use metaferry_codecs::system::Batch as _;
-use metaferry_pipeline::{About, Commit, Emit, Guarantee, Order, Result, Scope, Sink, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Commit, Emit, Guarantee, KindSet, Result, Scope, Sink, Snapshot, Source, Stop};
 
 use crate::archive::{ArchiveSink, ArchiveSource};
 
@@ -22,7 +22,8 @@ pub(super) fn volume() -> Vec<Batch> {
     let slice = Slice { pos: 4096, id: u64::MAX, size: 9, off: 1, len: 8 };
     let node = |inode| Node { inode, kind: FileType::DIRECTORY, mode: 0o755, atime: -1, nlink: 2, ..Node::default() };
     vec![
-        vec![Counter { name: b"nextInode".to_vec(), value: 101 }, Counter { name: b"usedSpace".to_vec(), value: -1 }].into(),
+        vec![Counter { name: b"nextInode".to_vec(), value: 101 }, Counter { name: b"usedSpace".to_vec(), value: -1 }]
+            .into(),
         vec![node(1), Node { uid: u32::MAX, length: (1 << 53) + 1, ..node(2) }, node(TRASH_INODE)].into(),
         vec![
             Edge { parent: 1, name: "héllo\n\"\\".as_bytes().to_vec(), inode: 2, kind: FileType::REGULAR },
@@ -67,7 +68,8 @@ pub(super) fn wide(rows: u64) -> Vec<Batch> {
             parent: inode / 100 + 1,
             ..Node::default()
         };
-        let name = |inode: u64| format!("file-{inode:08}-{:x}.dat", inode.wrapping_mul(0x9E37_79B9) & 0xffff).into_bytes();
+        let name =
+            |inode: u64| format!("file-{inode:08}-{:x}.dat", inode.wrapping_mul(0x9E37_79B9) & 0xffff).into_bytes();
         let edge = |inode| Edge { parent: inode / 100 + 1, name: name(inode), inode, kind: FileType::REGULAR };
         let slice = |id| Slice { pos: 0, id, size: 4 << 20, off: 0, len: 4 << 20 };
         batches.push(inodes.clone().map(node).collect::<Vec<_>>().into());
@@ -78,9 +80,9 @@ pub(super) fn wide(rows: u64) -> Vec<Batch> {
     batches
 }
 
-pub(super) fn about(order: Order) -> About {
+pub(super) fn about(ordered: KindSet) -> About {
     let origin = "redis://host:6379/1".to_owned();
-    About { origin, guarantee: Guarantee::Exact, order, notes: Vec::new(), live_sessions: 0 }
+    About { origin, guarantee: Guarantee::Exact, ordered, notes: Vec::new(), live_sessions: 0 }
 }
 
 pub(super) fn tally(batches: &[Batch]) -> Tally<Kind> {
@@ -91,7 +93,7 @@ pub(super) fn tally(batches: &[Batch]) -> Tally<Kind> {
 
 /// Writes batches with one loader, and commits.
 pub(super) fn write(mut sink: ArchiveSink<JuiceFs>, batches: &[Batch]) -> Result<()> {
-    let about = about(Order::ByKey);
+    let about = about(KindSet::ALL);
     sink.prepare(&about, &Stop::new())?;
     let mut loader = sink.loader()?;
     batches.iter().try_for_each(|batch| loader.load(batch.clone()))?;
@@ -121,8 +123,7 @@ impl Write for Shelf {
 pub(super) fn write_pipe(batches: &[Batch]) -> Vec<u8> {
     let shelf = Shelf::default();
     write(ArchiveSink::pipe("-", Box::new(shelf.clone()), true), batches).unwrap();
-    let bytes = shelf.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut *shelf.0.lock().unwrap())
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use metaferry_codecs::juicefs::{Batch, Chunk, JuiceFs, Kind, Slice, Slices};
 use metaferry_codecs::system::{Batch as _, Kind as _};
-use metaferry_pipeline::{Commit, ErrorKind, Order, Scope, Sink, Source, Stop};
+use metaferry_pipeline::{Commit, ErrorKind, KindSet, Scope, Sink, Source, Stop};
 
 use super::kit::*;
 use crate::archive::{ArchiveSink, ArchiveSource, describe, read_header};
@@ -31,6 +31,18 @@ fn every_kind_survives_a_file_and_a_pipe() {
 }
 
 #[test]
+fn a_named_pipe_is_written_and_read_straight() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let rows = std::thread::scope(|scope| {
+        scope.spawn(|| write_file(&path, &wide(20_000)).unwrap());
+        read(ArchiveSource::open(&path).unwrap(), 3).unwrap()
+    });
+    assert_eq!(tally(&rows), tally(&with_seal(wide(20_000))));
+}
+
+#[test]
 fn many_segments_of_one_reader_come_by_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
@@ -38,13 +50,14 @@ fn many_segments_of_one_reader_come_by_key() {
     write_file(&path, &batches).unwrap();
     let found = describe::<JuiceFs>(&path).unwrap();
     assert!(found.segments > 6, "{} segments", found.segments);
-    assert_eq!((found.rows, found.order), (300_001, Order::ByKey));
+    assert_eq!(found.rows, 300_001);
+    assert!(Kind::all().iter().all(|&kind| found.ordered.contains(kind)));
     assert_eq!(found.tally, tally(&with_seal(batches.clone())));
     assert_eq!(found.largest.iter().find(|largest| largest.field == "uid").unwrap().value, 1006);
     assert_eq!(found.header.origin, "redis://host:6379/1");
     assert_eq!(read_header(&path).unwrap(), found.header);
     let snapshot = Source::<JuiceFs>::snapshot(Box::new(ArchiveSource::open(&path).unwrap()), 1, &Stop::new()).unwrap();
-    assert_eq!(snapshot.about().order, Order::ByKey);
+    assert!(Kind::all().iter().all(|&kind| snapshot.about().ordered.contains(kind)));
     let edges = Scope { kinds: Some([Kind::Edge].into()), ..Scope::default() };
     assert!(snapshot.plan(&edges).unwrap().iter().all(|partition| partition.kind == Some(Kind::Edge)));
     let rows = scan(&*snapshot, 2).unwrap();
@@ -60,7 +73,7 @@ fn several_loaders_write_one_archive_that_can_be_read_back_before_the_commit() {
     let batches = wide(20_000);
     let mut sink = ArchiveSink::<JuiceFs>::create(&path, false).unwrap();
     assert!(sink.needs().strips_secrets);
-    sink.prepare(&about(Order::ByKey), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::ALL), &Stop::new()).unwrap();
     let mut loaders = [sink.loader().unwrap(), sink.loader().unwrap()];
     std::thread::scope(|scope| {
         for (loader, mine) in loaders.iter_mut().zip([0, 1]) {
@@ -75,7 +88,7 @@ fn several_loaders_write_one_archive_that_can_be_read_back_before_the_commit() {
     back.finish().unwrap();
     assert!(!path.exists());
     let all = tally(&with_seal(batches));
-    Box::new(sink).commit(Commit { seal: seal(), tally: all.clone(), about: about(Order::ByKey) }).unwrap();
+    Box::new(sink).commit(Commit { seal: seal(), tally: all.clone(), about: about(KindSet::ALL) }).unwrap();
     assert_eq!(tally(&read_file(&path).unwrap()), all);
 }
 
@@ -101,9 +114,9 @@ fn what_exists_is_refused_and_untouched() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     let late = folder.path().join("late");
     let mut sink = ArchiveSink::<JuiceFs>::create(&late, true).unwrap();
-    sink.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     std::fs::write(&late, "mine").unwrap();
-    let commit = Commit { seal: seal(), tally: tally(&[seal()]), about: about(Order::Any) };
+    let commit = Commit { seal: seal(), tally: tally(&[seal()]), about: about(KindSet::NONE) };
     assert_eq!(Box::new(sink).commit(commit).unwrap_err().kind(), ErrorKind::Refused);
     for path in [path, late] {
         assert_eq!(std::fs::read(path).unwrap(), b"mine");
@@ -115,7 +128,7 @@ fn what_exists_is_refused_and_untouched() {
 fn what_is_dropped_or_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut sink = ArchiveSink::<JuiceFs>::create(&folder.path().join("a"), true).unwrap();
-    sink.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    sink.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     let mut loader = sink.loader().unwrap();
     loader.load(seal()).unwrap();
     drop((sink, loader));
@@ -124,42 +137,57 @@ fn what_is_dropped_or_cannot_be_written_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::Engine);
     assert!(error.to_string().contains("/dev/full: write at byte 0"), "{error}");
     assert!(error.what_to_do().unwrap().contains("make room"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let error = write(ArchiveSink::pipe("-", Box::new(writer), true), &volume()).unwrap_err();
+    assert_eq!(error.what_to_do(), Some("the reader of the pipe went away"));
     let mut pipe = ArchiveSink::<JuiceFs>::pipe("-", Box::new(Shelf::default()), true);
-    pipe.prepare(&about(Order::Any), &Stop::new()).unwrap();
+    pipe.prepare(&about(KindSet::NONE), &Stop::new()).unwrap();
     assert_eq!(pipe.uncommitted().err().unwrap().kind(), ErrorKind::Unsupported);
 }
 
-/// How fast one core is, in text: `cargo test --release -p metaferry-engines speed -- --ignored --nocapture`.
+/// How much text one core does in a second of its own time, whatever else the machine does:
+/// `cargo test --release -p metaferry-engines speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a test"]
 fn speed() {
-    use metaferry_codecs::archive::{Packer, Unpacker};
-    let batches = wide(1_000_000);
-    let mut text = Vec::new();
-    let mb = |bytes: usize, since: std::time::Instant| bytes as f64 / since.elapsed().as_secs_f64() / 1e6;
-    let start = std::time::Instant::now();
-    batches.iter().for_each(|batch| batch.write_lines(&mut text));
-    let size = text.len();
-    println!("encode {:.0} MB/s of {size} bytes", mb(size, start));
-    let start = std::time::Instant::now();
-    let mut packer = Packer::new().unwrap();
-    let frames: Vec<Vec<u8>> = text.chunks(4 << 20).map(|part| packer.pack(part, 16 << 20).unwrap().to_vec()).collect();
-    println!("pack {:.0} MB/s", mb(size, start));
-    let start = std::time::Instant::now();
-    let mut unpacker = Unpacker::new().unwrap();
-    assert_eq!(frames.iter().map(|frame| unpacker.unpack(frame, 16 << 20).unwrap().len()).sum::<usize>(), size);
-    println!("unpack {:.0} MB/s", mb(size, start));
-    let start = std::time::Instant::now();
-    tally(&batches);
-    println!("tally {:.0} MB/s", mb(size, start));
+    struct Forget;
+    impl metaferry_pipeline::Emit<JuiceFs> for Forget {
+        fn emit(&mut self, _batch: Batch) -> metaferry_pipeline::Result<()> {
+            Ok(())
+        }
+        fn damaged(&mut self, _place: String, why: metaferry_codecs::Error) -> metaferry_pipeline::Result<()> {
+            Err(why.into())
+        }
+        fn left_behind(&mut self, _what: &'static str, _count: u64) {}
+    }
+    let busy = || -> f64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    let start = std::time::Instant::now();
-    write_file(&path, &batches).unwrap();
-    println!("write (with its tally) {:.0} MB/s", mb(size, start));
-    drop(batches);
-    let start = std::time::Instant::now();
-    let rows = read_file(&path).unwrap();
-    println!("read (with its tally) {:.0} MB/s", mb(size, start));
-    drop(rows);
+    let mut batches = wide(500_000);
+    batches.push(seal());
+    let all = tally(&batches);
+    batches.pop();
+    let mut sink = ArchiveSink::<JuiceFs>::create(&path, true).unwrap();
+    let start = busy();
+    sink.prepare(&about(KindSet::ALL), &Stop::new()).unwrap();
+    let mut loader = sink.loader().unwrap();
+    batches.into_iter().for_each(|batch| loader.load(batch).unwrap());
+    loader.finish().unwrap();
+    Box::new(sink).commit(Commit { seal: seal(), tally: all, about: about(KindSet::ALL) }).unwrap();
+    let written = busy() - start;
+    let start = busy();
+    let snapshot = Source::<JuiceFs>::snapshot(Box::new(ArchiveSource::open(&path).unwrap()), 1, &Stop::new()).unwrap();
+    for partition in snapshot.plan(&Scope::default()).unwrap() {
+        snapshot.scan(&partition, &mut Forget).unwrap();
+    }
+    snapshot.finish().unwrap();
+    let read = busy() - start;
+    let found = describe::<JuiceFs>(&path).unwrap();
+    let megabytes = found.bytes as f64 / 1e6;
+    println!("{megabytes:.0} MB of text, {} bytes of archive", found.length);
+    println!("write {:.0} MB/s, read {:.0} MB/s", megabytes / written, megabytes / read);
 }

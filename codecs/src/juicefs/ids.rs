@@ -1,4 +1,4 @@
-//! Sets of inodes: compressed bitmaps in shards that all workers share. Each worker adds runs of inodes of one shard
+//! Sets of inodes or slices: compressed bitmaps in shards that all workers share. Each worker adds runs of ids of one shard
 //! under one lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use roaring::RoaringTreemap;
 
 const SHARDS: usize = 64;
 
-/// A set of inodes that many workers add to.
+/// A set of ids that many workers add to.
 #[derive(Debug)]
-pub(super) struct InodeSet {
+pub(super) struct IdSet {
     shards: Vec<Mutex<RoaringTreemap>>,
 }
 
-impl InodeSet {
+impl IdSet {
     pub(super) fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
@@ -23,7 +23,7 @@ impl InodeSet {
         Hand { set: self, held: None }
     }
 
-    /// The inodes that are in `self` and in none of `others`, shard by shard.
+    /// The ids that are in `self` and in none of `others`, shard by shard.
     pub(super) fn without(&self, others: &[&Self]) -> impl Iterator<Item = u64> {
         let left: Vec<RoaringTreemap> = self
             .shards
@@ -40,30 +40,30 @@ impl InodeSet {
         left.into_iter().flatten()
     }
 
-    pub(super) fn contains(&self, inode: u64) -> bool {
-        self.shards.get(shard_of(inode)).is_some_and(|shard| lock(shard).contains(inode))
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.shards.get(shard_of(id)).is_some_and(|shard| lock(shard).contains(id))
     }
 }
 
 pub(super) struct Hand<'a> {
-    set: &'a InodeSet,
+    set: &'a IdSet,
     held: Option<(usize, MutexGuard<'a, RoaringTreemap>)>,
 }
 
 impl Hand<'_> {
-    /// Adds an inode; false where it was there.
-    pub(super) fn insert(&mut self, inode: u64) -> bool {
-        let shard = shard_of(inode);
+    /// Adds an id; false where it was there.
+    pub(super) fn insert(&mut self, id: u64) -> bool {
+        let shard = shard_of(id);
         if !matches!(&self.held, Some((held, _)) if *held == shard) {
             self.held = None;
             self.held = self.set.shards.get(shard).map(|mutex| (shard, lock(mutex)));
         }
-        self.held.as_mut().is_some_and(|(_, set)| set.insert(inode))
+        self.held.as_mut().is_some_and(|(_, set)| set.insert(id))
     }
 }
 
-fn shard_of(inode: u64) -> usize {
-    (inode >> 16) as usize % SHARDS
+fn shard_of(id: u64) -> usize {
+    (id >> 16) as usize % SHARDS
 }
 
 /// A set stays whole whatever a worker was doing when it stopped: each insertion is one step.

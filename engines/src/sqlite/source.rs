@@ -1,0 +1,163 @@
+//! Reading a volume: one point in time, scanned by ranges of row ids. Rows of a table that is keyed by a number come
+//! ascending by it; entries, chunks and extended attributes come as they were inserted.
+
+use std::path::PathBuf;
+
+use metaferry_codecs::juicefs::{JuiceFs, Kind};
+use metaferry_codecs::system::{Batch as _, Kind as _};
+use metaferry_pipeline::{
+    About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
+};
+
+use super::address::SqliteAddress;
+use super::database::Database;
+use super::schema::Schema;
+use super::select::{self, Selects};
+use super::{failure, page, plan};
+
+/// A volume in a SQLite file, to be read.
+#[derive(Debug)]
+pub struct SqliteSource {
+    address: SqliteAddress,
+}
+
+impl SqliteSource {
+    /// The volume at an address; nothing is opened yet.
+    #[must_use]
+    pub fn new(address: SqliteAddress) -> Self {
+        Self { address }
+    }
+}
+
+impl Source<JuiceFs> for SqliteSource {
+    fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let snapshot = SqliteSnapshot::open(&self.address, readers, stop)?;
+        snapshot.expect_setting()?;
+        Ok(Box::new(snapshot))
+    }
+}
+
+/// A point in time of a volume.
+#[derive(Debug)]
+pub(super) struct SqliteSnapshot {
+    origin: String,
+    path: PathBuf,
+    database: Database,
+    schema: Schema,
+    selects: Selects,
+    live_sessions: u64,
+}
+
+impl SqliteSnapshot {
+    /// Opens a volume, formatted or not.
+    pub(super) fn open(address: &SqliteAddress, readers: usize, stop: &Stop) -> Result<Self> {
+        let path = address.path();
+        let database = Database::open(path, readers, stop)?;
+        let (schema, live_sessions) = database.with(|connection| {
+            let schema = Schema::read(connection, path, &address.prefix())?;
+            let live = select::live_sessions(connection, &schema).map_err(|error| failure(path, error))?;
+            Ok((schema, live))
+        })?;
+        let selects = Selects::new(&schema);
+        Ok(Self { origin: address.to_string(), path: path.to_owned(), database, schema, selects, live_sessions })
+    }
+
+    fn expect_setting(&self) -> Result<()> {
+        let what = || format!("{}: the volume was never finished: it has tables, but no setting", self.path.display());
+        let Some(select) = self.selects.get(Kind::Setting) else { return Err(Error::corrupt(what())) };
+        let page = self.page(Kind::Setting, select, (i64::MIN, i64::MAX))?;
+        if page.batch.is_empty() && page.damaged.is_empty() {
+            return Err(Error::corrupt(what()).hint("a format or a load into it was cut off"));
+        }
+        Ok(())
+    }
+
+    fn page(&self, kind: Kind, select: &select::Select, keys: (i64, i64)) -> Result<page::Page> {
+        self.database.with(|connection| {
+            let place = |error| failure(&self.path, error).at(&select.table);
+            page::read(connection, kind, select, keys).map_err(place)
+        })
+    }
+}
+
+/// The kinds whose tables are keyed by the number that is their key; the others come in the order of their row ids.
+pub(super) const BY_NUMBER: [Kind; 9] = [
+    Kind::Node,
+    Kind::SliceRef,
+    Kind::Symlink,
+    Kind::DirStat,
+    Kind::DelFile,
+    Kind::DelSlices,
+    Kind::Detached,
+    Kind::Acl,
+    Kind::Token,
+];
+
+impl Snapshot<JuiceFs> for SqliteSnapshot {
+    fn about(&self) -> About {
+        About {
+            origin: self.origin.clone(),
+            guarantee: Guarantee::Exact,
+            ordered: KindSet::of(BY_NUMBER),
+            notes: self.database.notes(),
+            live_sessions: self.live_sessions,
+        }
+    }
+
+    fn plan(&self, scope: &Scope<JuiceFs>) -> Result<Vec<Partition<JuiceFs>>> {
+        let mut partitions = Vec::new();
+        for &kind in Kind::all().iter().filter(|&&kind| scope.wants(kind)) {
+            let Some(select) = self.selects.get(kind) else { continue };
+            let ranges = self.database.with(|connection| {
+                plan::ranges(connection, select).map_err(|error| failure(&self.path, error).at(&select.table))
+            })?;
+            let ends = ranges.iter().skip(1).map(|range| ordinal(range.from)).chain([u64::MAX]);
+            let weight = |rows: u64| if kind == Kind::Parent { rows / 8 } else { rows };
+            partitions.extend(ranges.iter().zip(ends).map(|(range, to)| Partition {
+                kind: Some(kind),
+                from: ordinal(range.from),
+                to,
+                weight: weight(range.rows).max(1),
+            }));
+        }
+        Ok(partitions)
+    }
+
+    fn scan(&self, partition: &Partition<JuiceFs>, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+        let unknown = || Error::new(ErrorKind::Bug, "a partition that this snapshot has not planned");
+        let kind = partition.kind.ok_or_else(unknown)?;
+        let select = self.selects.get(kind).ok_or_else(unknown)?;
+        if kind == Kind::Counter {
+            self.database.with(|connection| {
+                select::left_behind(connection, &self.schema, out).map_err(|error| failure(&self.path, error))
+            })?;
+        }
+        let last = if partition.to == u64::MAX { i64::MAX } else { key(partition.to.saturating_sub(1)) };
+        let mut next = Some(key(partition.from));
+        while let Some(from) = next.filter(|&from| from <= last) {
+            let page = self.page(kind, select, (from, last))?;
+            for (place, why) in page.damaged {
+                out.damaged(place, why)?;
+            }
+            if !page.batch.is_empty() {
+                out.emit(page.batch)?;
+            }
+            next = page.next;
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<()> {
+        self.database.verify()
+    }
+}
+
+/// A key as a number of a partition, in the same order.
+fn ordinal(key: i64) -> u64 {
+    key.cast_unsigned() ^ 1 << 63
+}
+
+/// The key of a number of a partition.
+fn key(ordinal: u64) -> i64 {
+    (ordinal ^ 1 << 63).cast_signed()
+}

@@ -1,0 +1,209 @@
+//! Volumes that are written to while they are read: every dump is one point in time, so its census agrees with itself.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use metaferry_codecs::juicefs::{FileType, Node, attr};
+
+use crate::kit::redis::Redis;
+use crate::kit::{Folder, expect};
+
+/// Directories between which files wander.
+const DIRECTORIES: u64 = 8;
+/// Files that come and go.
+const FILES: u64 = 400;
+
+/// What the writer does next: a pure function of the step.
+enum Step {
+    Create { inode: u64, parent: u64 },
+    Rename { inode: u64, from: u64, to: u64 },
+    Remove { inode: u64, parent: u64 },
+}
+
+/// Creates every file, then renames each twice, then removes it, over and over, with new inodes each time.
+fn steps() -> impl Iterator<Item = Step> {
+    (0_u64..).flat_map(|round| {
+        let inode = move |file| 1000 + round * FILES + file;
+        let place = move |file: u64, move_: u64| 2 + (file * 7 + move_ * 3 + round) % DIRECTORIES;
+        let create = (0..FILES).map(move |file| Step::Create { inode: inode(file), parent: place(file, 0) });
+        let rename = (0..2 * FILES).map(move |step| {
+            let (file, number) = (step % FILES, step / FILES);
+            Step::Rename { inode: inode(file), from: place(file, number), to: place(file, number + 1) }
+        });
+        let remove = (0..FILES).map(move |file| Step::Remove { inode: inode(file), parent: place(file, 2) });
+        create.chain(rename).chain(remove)
+    })
+}
+
+/// Runs `body` while `write` is called with one step after another in a thread of its own.
+fn while_writing(mut write: impl FnMut(Step) + Send, body: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut done = 0_u64;
+            for step in steps() {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                write(step);
+                done += 1;
+            }
+            done
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        over.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap() > 1000, "the writer hardly wrote");
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// A volume of some size with the directories the writer needs.
+fn prepare(folder: &Folder, target: &str) {
+    let empty = folder.path("prepared");
+    expect(0, &["dump", "synthetic://?files=20000&seed=3&dirs=200", &empty]);
+    expect(0, &["load", &empty, target]);
+}
+
+fn ten_dumps(folder: &Folder, source: &str) {
+    for round in 0..10 {
+        expect(0, &["dump", source, &folder.path(&format!("dump-{round}"))]);
+    }
+}
+
+fn file(inode: u64, parent: u64) -> Node {
+    Node { inode, parent, kind: FileType::REGULAR, nlink: 1, mode: 0o644, ..Node::default() }
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn transaction(&mut self, commands: &[Vec<Vec<u8>>]) {
+        let mut out = Vec::new();
+        let multi = [vec![b"MULTI".to_vec()], commands.to_vec(), vec![vec![b"EXEC".to_vec()]]].concat();
+        for command in &multi {
+            out.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
+            for word in command {
+                out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                out.extend_from_slice(word);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        self.0.write_all(&out).unwrap();
+        // One line for MULTI and for each command queued, then the replies, every one an integer or a status.
+        let lines = 1 + commands.len() + 1 + commands.len();
+        let (mut seen, mut byte) = (0, [0]);
+        let mut reply = Vec::new();
+        while seen < lines {
+            self.0.read_exact(&mut byte).unwrap();
+            reply.push(byte[0]);
+            seen += usize::from(byte[0] == b'\n');
+        }
+        assert!(!reply.contains(&b'-'), "{}", String::from_utf8_lossy(&reply));
+    }
+}
+
+fn words(words: &[&[u8]]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.to_vec()).collect()
+}
+
+fn redis_step(client: &mut Client, step: &Step) {
+    let name = |inode: u64| format!("wandering-{inode}").into_bytes();
+    let node = |inode: u64| format!("i{inode}").into_bytes();
+    let directory = |parent: u64| format!("d{parent}").into_bytes();
+    let record = |inode, parent| {
+        let mut record = Vec::new();
+        attr::encode(&file(inode, parent), &mut record);
+        record
+    };
+    let entry = |inode: u64| [&[1], inode.to_be_bytes().as_slice()].concat();
+    let commands = match *step {
+        Step::Create { inode, parent } => vec![
+            words(&[b"SET", &node(inode), &record(inode, parent)]),
+            words(&[b"HSET", &directory(parent), &name(inode), &entry(inode)]),
+            words(&[b"INCRBY", b"totalInodes", b"1"]),
+            words(&[b"INCRBY", b"usedSpace", b"4096"]),
+        ],
+        Step::Rename { inode, from, to } => vec![
+            words(&[b"HDEL", &directory(from), &name(inode)]),
+            words(&[b"HSET", &directory(to), &name(inode), &entry(inode)]),
+            words(&[b"SET", &node(inode), &record(inode, to)]),
+        ],
+        Step::Remove { inode, parent } => vec![
+            words(&[b"HDEL", &directory(parent), &name(inode)]),
+            words(&[b"DEL", &node(inode)]),
+            words(&[b"INCRBY", b"totalInodes", b"-1"]),
+            words(&[b"INCRBY", b"usedSpace", b"-4096"]),
+        ],
+    };
+    client.transaction(&commands);
+}
+
+/// What the writer does not keep: statistics of directories; and it takes inodes without asking.
+fn settle_redis(redis: &Redis) {
+    redis.cli(&["SET", "nextinode", "1000000000"]);
+    let setting = redis.cli(&["GET", "setting"]).replace("\"DirStats\": true", "\"DirStats\": false");
+    redis.cli(&["SET", "setting", setting.trim()]);
+}
+
+#[test]
+fn redis_is_dumped_at_one_point_in_time() {
+    let (folder, redis) = (Folder::new(), Redis::start());
+    prepare(&folder, &redis.url());
+    settle_redis(&redis);
+    let mut client = Client(TcpStream::connect(redis.address()).unwrap());
+    while_writing(|step| redis_step(&mut client, &step), || ten_dumps(&folder, &redis.url()));
+}
+
+fn sqlite_step(database: &mut rusqlite::Connection, step: &Step) {
+    let name = |inode: u64| format!("wandering-{inode}").into_bytes();
+    let transaction = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| assert_eq!(transaction.prepare_cached(sql).unwrap().execute(values).unwrap(), 1);
+    let count = |delta: i64| {
+        run("UPDATE jfs_counter SET value = value + ?1 WHERE name = 'totalInodes'", &[&delta]);
+        run("UPDATE jfs_counter SET value = value + ?1 WHERE name = 'usedSpace'", &[&(delta * 4096)]);
+    };
+    match *step {
+        Step::Create { inode, parent } => {
+            run("INSERT INTO jfs_node (inode, type, flags, mode, uid, gid, atime, mtime, ctime, nlink, length, rdev, parent) \
+                 VALUES (?1, 1, 0, 420, 0, 0, 0, 0, 0, 1, 0, 0, ?2)", &[&inode.cast_signed(), &parent.cast_signed()]);
+            run("INSERT INTO jfs_edge (parent, name, inode, type) VALUES (?1, ?2, ?3, 1)", &[&parent.cast_signed(), &name(inode), &inode.cast_signed()]);
+            count(1);
+        }
+        Step::Rename { inode, to, .. } => {
+            run("UPDATE jfs_edge SET parent = ?1 WHERE inode = ?2", &[&to.cast_signed(), &inode.cast_signed()]);
+            run("UPDATE jfs_node SET parent = ?1 WHERE inode = ?2", &[&to.cast_signed(), &inode.cast_signed()]);
+        }
+        Step::Remove { inode, .. } => {
+            run("DELETE FROM jfs_edge WHERE inode = ?1", &[&inode.cast_signed()]);
+            run("DELETE FROM jfs_node WHERE inode = ?1", &[&inode.cast_signed()]);
+            count(-1);
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+/// `journal` is the mode the client works in.
+fn sqlite_while_written(journal: &str) {
+    let folder = Folder::new();
+    let url = folder.sqlite("live.db");
+    prepare(&folder, &url);
+    let mut database = rusqlite::Connection::open(folder.path("live.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(30)).unwrap();
+    database.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(())).unwrap();
+    database.execute("UPDATE jfs_counter SET value = 1000000000 WHERE name = 'nextInode'", []).unwrap();
+    database.execute("UPDATE jfs_setting SET value = replace(value, '\"DirStats\": true', '\"DirStats\": false')", []).unwrap();
+    while_writing(|step| sqlite_step(&mut database, &step), || ten_dumps(&folder, &url));
+}
+
+#[test]
+fn sqlite_with_a_log_is_dumped_at_one_point_in_time() {
+    sqlite_while_written("WAL");
+}
+
+#[test]
+fn sqlite_without_a_log_is_dumped_at_one_point_in_time() {
+    sqlite_while_written("DELETE");
+}
