@@ -1,8 +1,8 @@
 //! Fetching the values of keys: which command asks for which key, and how its reply becomes rows.
 
+use metaferry_codecs::Error as Damage;
 use metaferry_codecs::juicefs::redis_keys::Key;
 use metaferry_codecs::rdb::{Element, Kind};
-use metaferry_codecs::Error as Damage;
 use metaferry_pipeline::spill::Sorter;
 use metaferry_pipeline::{Error, Result};
 
@@ -19,7 +19,7 @@ const STRINGS: usize = 500;
 const FIELDS: &[u8] = b"4000";
 
 /// A key of the volume and its name.
-type Named = (Key, Vec<u8>);
+pub(super) type Named = (Key, Vec<u8>);
 
 /// What was asked for, in the order of the replies.
 pub(super) enum Fetch {

@@ -10,7 +10,7 @@ use metaferry_pipeline::spill::{Sorter, SpillDir};
 use metaferry_pipeline::{About, Emit, Error, ErrorKind, Partition, Result, Scope, Snapshot};
 
 use super::connection::Connection;
-use super::fetch::{self, Fetch, Taker, Unfinished};
+use super::fetch::{self, Fetch, Named, Taker, Unfinished};
 use super::joins::Joins;
 use super::resp;
 use super::rows::Rows;
@@ -41,7 +41,7 @@ struct Walk {
     joins: Joins,
     pages: Sorter,
     unfinished: Vec<Unfinished>,
-    missing: Vec<(Key, Vec<u8>)>,
+    missing: Vec<Named>,
 }
 
 impl ScanSnapshot {
@@ -131,7 +131,7 @@ impl Walk {
     }
 
     /// Reads a page of keys: where the next one is, and those that are new.
-    fn page(&mut self) -> Result<(Vec<u8>, Vec<(Key, Vec<u8>)>)> {
+    fn page(&mut self) -> Result<(Vec<u8>, Vec<Named>)> {
         let reader = self.connection.reader();
         let mut next = Vec::new();
         reader.array()?;

@@ -53,7 +53,20 @@ mod tests {
     #[test]
     fn a_key_is_new_once() {
         let mut seen = Seen::default();
-        let names = ["i1", "d1", "s1", "x1", "p1", "session1", "c1_0", "c1_1", "c1_1048576", "c9223372032828243968_1", "k1_2", "acl"];
+        let names = [
+            "i1",
+            "d1",
+            "s1",
+            "x1",
+            "p1",
+            "session1",
+            "c1_0",
+            "c1_1",
+            "c1_1048576",
+            "c9223372032828243968_1",
+            "k1_2",
+            "acl",
+        ];
         for name in names {
             let key = Key::of(name.as_bytes()).unwrap();
             assert!(seen.is_new(key, name.as_bytes()), "{name}");

@@ -74,7 +74,8 @@ impl Reading {
     /// Opens the best snapshot that the server gives.
     pub(super) fn open(self, mut connection: Connection, volume: Volume) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         let mut about = self.about(&mut connection, &volume)?;
-        let rows = connection.command(&[b"DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok()).unwrap_or(0) * 3 / 2;
+        let rows =
+            connection.command(&[b"DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok()).unwrap_or(0) * 3 / 2;
         if self.options.scan {
             return Ok(self.by_scan(connection, volume, about, rows));
         }
@@ -91,7 +92,8 @@ impl Reading {
                 Ok(Box::new(StreamSnapshot::new(stream, self.readers, &self.options.spill)))
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                about.notes.push(format!("read by SCAN, since there is no snapshot to be had: {error:?}"));
+                let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+                about.notes.push(format!("{error}{cause}"));
                 let connection = Connection::open(&self.address)?;
                 Ok(self.by_scan(connection, volume, about, rows))
             }
