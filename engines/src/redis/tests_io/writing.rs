@@ -30,6 +30,8 @@ fn options() -> copy::Options {
         keep_counters: true,
         skip_damaged: false,
         prove: true,
+        mend: false,
+        live: false,
     }
 }
 
@@ -59,7 +61,7 @@ fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::
 }
 
 fn load_mending(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
-    copy::copy(source, sink, &options(), &Monitor::default(), &Stop::new())
+    copy::copy(source, sink, &copy::Options { mend: true, ..options() }, &Monitor::default(), &Stop::new())
 }
 
 fn about() -> About {
