@@ -4,8 +4,8 @@ use metaferry_codecs::juicefs::{Batch, Kind, Slices, TRASH_INODE};
 use metaferry_pipeline::{ErrorKind, Guarantee, Stop};
 use serde_json::{Value, json};
 
-use super::super::server::Server;
 use super::super::RedisOptions;
+use super::super::server::Server;
 use super::kit::*;
 
 #[test]
