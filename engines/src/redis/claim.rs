@@ -12,7 +12,9 @@ use super::reply::Reply;
 use super::volume::Volume;
 
 /// How long a lock lives unless it is renewed.
-const LOCK_MS: &str = "60000";
+const LOCK_MS: &str = "120000";
+/// How long it lives while the target is read back, when nobody renews it.
+const PROOF_MS: &str = "900000";
 /// How often it is renewed.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often keys are looked for that were missed, since they moved under a SCAN.
@@ -50,7 +52,7 @@ impl Claim {
         claim.judge(connection, &found)?;
         let (lock, value) = (claim.volume.key(keys::LOCK), claim.owner.as_bytes());
         if connection.command(&[b"SET", &lock, value, b"NX", b"PX", LOCK_MS.as_bytes()])? == Reply::Null {
-            return Err(busy(connection, "just begun"));
+            return Err(claim.busy(connection, "just begun"));
         }
         let found = claim.look(connection)?;
         let judged = claim.judge(connection, &Found { lock: None, keys: found.keys.saturating_sub(1), ..found });
@@ -66,11 +68,12 @@ impl Claim {
     fn look(&self, connection: &mut Connection) -> Result<Found> {
         let mut get = |name: &[u8]| {
             let reply = connection.ask(&[b"GET", &self.volume.key(name)])?;
-            // A value that is no string is there all the same.
-            Ok::<_, Error>(match reply {
-                Reply::Null => None,
-                reply => Some(reply.bytes().unwrap_or_default().to_vec()),
-            })
+            match reply {
+                Reply::Null => Ok(None),
+                // A value that is no string is there all the same.
+                Reply::Error(error) if error.code != "WRONGTYPE" => Err(Error::from(error).at(connection.name())),
+                reply => Ok(Some(reply.bytes().unwrap_or_default().to_vec())),
+            }
         };
         let text = |value: Option<Vec<u8>>| value.map(|value| String::from_utf8_lossy(&value).into_owned());
         let (setting, lock, mark) = (get(keys::SETTING)?, text(get(keys::LOCK)?), text(get(keys::MARK)?));
@@ -100,7 +103,7 @@ impl Claim {
             );
         }
         if let Some(owner) = &found.lock {
-            return Err(busy(connection, owner));
+            return Err(self.busy(connection, owner));
         }
         if keys == 0 {
             return Ok(());
@@ -181,9 +184,25 @@ impl Claim {
 
     /// Lets the lock live on.
     pub(super) fn renew(&self, connection: &mut Connection) -> Result<()> {
+        self.renew_for(connection, LOCK_MS)
+    }
+
+    /// Lets the lock live while the target is read back.
+    pub(super) fn renew_for_proof(&self, connection: &mut Connection) -> Result<()> {
+        self.renew_for(connection, PROOF_MS)
+    }
+
+    fn renew_for(&self, connection: &mut Connection, life_ms: &str) -> Result<()> {
         self.must_hold(connection)?;
         let lock = self.volume.key(keys::LOCK);
-        connection.command(&[b"SET", &lock, self.owner.as_bytes(), b"PX", LOCK_MS.as_bytes()]).map(drop)
+        connection.command(&[b"SET", &lock, self.owner.as_bytes(), b"PX", life_ms.as_bytes()]).map(drop)
+    }
+
+    fn busy(&self, connection: &mut Connection, owner: &str) -> Error {
+        let life = connection.ask(&[b"PTTL", &self.volume.key(keys::LOCK)]).ok().and_then(|life| life.integer());
+        let seconds = life.map_or(0, |life| life.max(0) / 1000 + 1);
+        Error::refused(format!("{}: another load is under way ({owner})", connection.name()))
+            .hint(format!("wait for it; if it died, its lock ends in {seconds} s"))
     }
 
     /// Writes the setting and gives up the claim, at once or not at all.
@@ -221,11 +240,6 @@ impl Claim {
         }
         cleared
     }
-}
-
-fn busy(connection: &Connection, owner: &str) -> Error {
-    Error::refused(format!("{}: another load is under way ({owner})", connection.name()))
-        .hint("wait for it; if it died, its lock ends within a minute")
 }
 
 fn odd(connection: &Connection) -> Error {

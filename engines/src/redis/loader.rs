@@ -63,12 +63,14 @@ impl Hand {
 
     /// Ends a command. Every now and then looks whether to stop, and lets the lock live on.
     fn queued(&mut self) -> Result<()> {
-        if self.pipe.queued()? {
-            self.stop.check()?;
-            if self.renewed.elapsed() > RENEW_EVERY {
-                self.claim.renew(self.pipe.drain()?)?;
-                self.renewed = Instant::now();
-            }
+        if self.pipe.queued()? { self.look_up() } else { Ok(()) }
+    }
+
+    fn look_up(&mut self) -> Result<()> {
+        self.stop.check()?;
+        if self.renewed.elapsed() > RENEW_EVERY {
+            self.claim.renew(self.pipe.drain()?)?;
+            self.renewed = Instant::now();
         }
         Ok(())
     }
@@ -116,6 +118,7 @@ impl Hand {
     }
 
     fn load(&mut self, batch: Batch) -> Result<()> {
+        self.look_up()?;
         match batch {
             Batch::Node(rows) => self.nodes(&rows),
             Batch::Edge(rows) => self.edges(&rows),

@@ -69,7 +69,7 @@ impl Sink<JuiceFs> for RedisSink {
 
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         let mut connection = Connection::open(&self.address)?;
-        self.claimed()?.renew(&mut connection)?;
+        self.claimed()?.renew_for_proof(&mut connection)?;
         let volume = Volume::at(self.address.database(), connection.prefix());
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
         Reading { address: self.address.clone(), options: self.options.clone(), readers, sealed: false }

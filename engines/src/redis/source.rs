@@ -110,17 +110,22 @@ impl Reading {
     }
 
     fn about(&self, connection: &mut Connection, volume: &Volume) -> Result<About> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let after = format!("({now}");
-        let live = connection.command(&[b"ZCOUNT", &volume.key(keys::ALL_SESSIONS), after.as_bytes(), b"+inf"])?;
         Ok(About {
             origin: connection.name().to_owned(),
             guarantee: Guarantee::Exact,
             ordered: KindSet::NONE,
             notes: preflight(connection),
-            live_sessions: live.integer().and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+            live_sessions: live_sessions(connection, volume)?,
         })
     }
+}
+
+/// Sessions that have not expired.
+fn live_sessions(connection: &mut Connection, volume: &Volume) -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let after = format!("({now}");
+    let live = connection.command(&[b"ZCOUNT", &volume.key(keys::ALL_SESSIONS), after.as_bytes(), b"+inf"])?;
+    Ok(live.integer().and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
 }
 
 /// In a cluster, the slot must still be whole at the end.

@@ -30,6 +30,8 @@ fn options() -> copy::Options {
         keep_counters: true,
         skip_damaged: false,
         prove: true,
+        mend: false,
+        live: false,
     }
 }
 
@@ -59,7 +61,7 @@ fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::
 }
 
 fn load_mending(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
-    copy::copy(source, sink, &options(), &Monitor::default(), &Stop::new())
+    copy::copy(source, sink, &copy::Options { mend: true, ..options() }, &Monitor::default(), &Stop::new())
 }
 
 fn about() -> About {
@@ -244,14 +246,29 @@ fn what_a_dead_load_left_is_cleared() {
 }
 
 #[test]
+fn a_load_that_is_interrupted_leaves_nothing() {
+    let server = Server::start(&[]);
+    let (stop, mut sink) = (Stop::new(), sink(&server.url()));
+    sink.prepare(&about(), &stop).unwrap();
+    let mut loader = sink.loader().unwrap();
+    let (_folder, path) = rdb_file("plain");
+    let mut batches =
+        read(file_source(&path)).unwrap().batches.into_iter().filter(|batch| batch.kind() != Kind::Setting);
+    batches.by_ref().take(3).for_each(|batch| loader.load(batch).unwrap());
+    stop.interrupt();
+    assert_eq!(loader.load(batches.next().unwrap()).unwrap_err().kind(), ErrorKind::Interrupted);
+    drop(loader);
+    drop(sink);
+    assert!(listing(&mut server.connect()).is_empty());
+}
+
+#[test]
 fn a_load_whose_claim_was_taken_does_not_commit() {
     let server = Server::start(&[]);
     let mut sink = sink(&server.url());
     sink.prepare(&about(), &Stop::new()).unwrap();
     server.connect().command(&[b"SET", b"metaferry:loading", b"someone else"]).unwrap();
-    let seal = read(file_source(&rdb_file("empty").1))
-        .err()
-        .map_or_else(|| Batch::empty(Kind::Setting), |_| Batch::empty(Kind::Setting));
+    let seal = Batch::empty(Kind::Setting);
     let commit = Commit { seal, tally: Tally::default(), about: about() };
     let error = sink.commit(commit).unwrap_err();
     assert!(error.to_string().contains("someone else has taken"), "{error}");
