@@ -45,12 +45,24 @@ pub(crate) struct Common {
 /// Options of every command that copies.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct CopyArgs {
-    /// Leave secrets in a file; else they are taken out, and a load says how to set them again
+    /// Leave secrets in a file; else they are taken out
     #[arg(long, alias = "keep-secret-key")]
     pub(crate) keep_secrets: bool,
     /// Go on past rows that cannot be decoded, count them, and exit with 3
     #[arg(long)]
     pub(crate) skip_damaged: bool,
+}
+
+/// Options of every command that fills an engine.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct MendArgs {
+    /// Take the counters as the source has them, though they be wrong
+    #[arg(long, conflicts_with = "mend")]
+    pub(crate) keep_counters: bool,
+    /// Set link counts and directory statistics right too; else they are carried as they are, and told. A fuzzy dump is
+    /// always mended
+    #[arg(long)]
+    pub(crate) mend: bool,
 }
 
 /// The verbs.
@@ -73,9 +85,8 @@ pub(crate) enum Command {
         target: String,
         #[command(flatten)]
         copy: CopyArgs,
-        /// Take the counters as the archive has them
-        #[arg(long)]
-        keep_counters: bool,
+        #[command(flatten)]
+        mend: MendArgs,
         /// Read the target back before it is committed, and compare
         #[arg(long)]
         verify: bool,
@@ -88,9 +99,8 @@ pub(crate) enum Command {
         target: String,
         #[command(flatten)]
         copy: CopyArgs,
-        /// Take the counters as the source has them
-        #[arg(long)]
-        keep_counters: bool,
+        #[command(flatten)]
+        mend: MendArgs,
         /// Do not read the target back
         #[arg(long)]
         no_verify: bool,

@@ -56,8 +56,10 @@ impl Context {
             spill: self.spill(),
             keep_secrets: copy.keep_secrets,
             keep_counters: false,
+            mend: false,
             skip_damaged: copy.skip_damaged,
             prove: false,
+            live: true,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSource};
 use metaferry_engines::synthetic::SyntheticSource;
 use metaferry_pipeline::copy::Options;
 use metaferry_pipeline::{Error, Result, Sink, Source};
@@ -81,26 +81,22 @@ impl Place {
     pub(crate) fn source(&self, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSource::new(address.clone())),
-            Self::Redis(address) => {
-                let common = &context.common;
-                let options = RedisOptions { scan: common.scan, diskless: common.redis_diskless, spill: context.spill() };
-                Box::new(RedisSource::new(address.as_ref().clone(), options))
-            }
+            Self::Redis(address) => Box::new(RedisSource::new(address.as_ref().clone(), redis(context))),
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
             Self::File(path) => {
                 readable(path)?;
-                Box::new(ArchiveSource::<JuiceFs>::open(path)?)
+                Box::new(ArchiveSource::open(path)?)
             }
-            Self::Pipe => Box::new(ArchiveSource::<JuiceFs>::pipe("standard input", Box::new(std::io::stdin()))),
+            Self::Pipe => Box::new(ArchiveSource::pipe("standard input", Box::new(std::io::stdin()))),
         })
     }
 
     /// Makes it ready to be written.
     pub(crate) fn sink(&self, context: &Context, options: &Options) -> Result<Box<dyn Sink<JuiceFs>>> {
         Ok(match self {
-            Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
-            Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), context.spill())),
+            Self::Sqlite(_) => return Err(Error::config("soon")),
+            Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
             Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
             Self::Pipe => {
                 Box::new(ArchiveSink::<JuiceFs>::pipe("standard output", Box::new(std::io::stdout()), options.keep_secrets))
@@ -108,18 +104,6 @@ impl Place {
             Self::Rdb { .. } => return Err(Error::config(format!("{self} can only be read"))),
             Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
         })
-    }
-
-    /// How many clients have it mounted, as far as it can tell.
-    pub(crate) fn live_sessions(&self, context: &Context) -> Result<u64> {
-        match self {
-            Self::Sqlite(address) => address.live_sessions(),
-            Self::Redis(address) => RedisSource::live_sessions(address),
-            _ => {
-                let snapshot = self.source(context)?.snapshot(1, &context.stop)?;
-                Ok(snapshot.about().live_sessions)
-            }
-        }
     }
 }
 
@@ -134,6 +118,10 @@ impl fmt::Display for Place {
             Self::Pipe => f.write_str("-"),
         }
     }
+}
+
+fn redis(context: &Context) -> RedisOptions {
+    RedisOptions { scan: context.common.scan, diskless: context.common.redis_diskless, spill: context.spill() }
 }
 
 fn rdb(rest: &str) -> Result<Place> {

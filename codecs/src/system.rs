@@ -162,8 +162,10 @@ pub enum Outcome<B> {
 /// What is asked of a census.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CensusOptions {
-    /// Work out and emit what a target needs; else only compare and report.
+    /// Work out and emit what a target needs, counters among it; else only compare and report.
     pub mend: bool,
+    /// Amend rows too, such as link counts; else they are carried as they are, and reported.
+    pub amend: bool,
     /// Emit rows at their default too, such as reference counts of one.
     pub defaults: bool,
     /// Leave the counters as the source had them.
@@ -195,9 +197,6 @@ pub trait Census: Sized + Send + 'static {
     ///
     /// # Errors
     /// Those of `sums` and of `emit`.
-    fn settle<E>(
-        self,
-        sums: Sums<'_, E>,
-        emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>,
-    ) -> Result<(), E>;
+    fn settle<E>(self, sums: Sums<'_, E>, emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>)
+    -> Result<(), E>;
 }

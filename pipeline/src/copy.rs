@@ -13,7 +13,7 @@ use crate::sort::{self, Sorting};
 use crate::spill::{Sorted, SpillDir};
 use crate::stage::{self, Inbox, Outbox, Turnstile};
 use crate::{
-    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Monitor, Needs, Partition, Result, Scope, Sink,
+    About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Partition, Result, Scope, Sink,
     Snapshot, Source, Stop,
 };
 
@@ -30,10 +30,15 @@ pub struct Options {
     pub keep_secrets: bool,
     /// Leave the counters as the source has them.
     pub keep_counters: bool,
+    /// Amend what is wrong in rows, such as link counts, also where the snapshot is exact. A fuzzy one is always mended: there
+    /// it may be the snapshot that is wrong.
+    pub mend: bool,
     /// Go on past rows that cannot be decoded.
     pub skip_damaged: bool,
     /// Read the target back before it is committed, and compare it with what was loaded.
     pub prove: bool,
+    /// Go on although clients have the source in use.
+    pub live: bool,
 }
 
 /// What a copy did.
@@ -79,6 +84,11 @@ pub fn copy<S: System>(
     monitor.begin("open", 0);
     let snapshot = source.snapshot(options.threads, stop)?;
     let about = snapshot.about();
+    if about.live_sessions > 0 && !options.live {
+        let what = format!("{} has {} live sessions: clients have it mounted", about.origin, about.live_sessions);
+        return Err(Error::refused(what)
+            .hint("unmount them, or go on with --live; both metadata would hand out the same object names"));
+    }
     sink.prepare(&about, stop)?;
     let copy = Copy { snapshot: snapshot.as_ref(), options, needs, monitor, stop };
     let (observers, mut loaders) = copy.transfer(sink.as_mut(), &about)?;
@@ -177,7 +187,7 @@ impl<S: System> Copy<'_, S> {
             _ => self.needs.loaders.clamp(1, self.options.threads),
         };
         let loaders = (0..loaders).map(|_| sink.loader()).collect::<Result<Vec<_>>>()?;
-        let observers = self.observers(scanners);
+        let observers = self.observers(scanners, about);
         if fused {
             return self.fused(&partitions, observers, loaders);
         }
@@ -296,9 +306,10 @@ impl<S: System> Copy<'_, S> {
         loaders.into_iter().map(consume).collect()
     }
 
-    fn observers(&self, workers: usize) -> Vec<Observer<S>> {
+    fn observers(&self, workers: usize, about: &About) -> Vec<Observer<S>> {
         let options = CensusOptions {
             mend: self.needs.mends,
+            amend: self.needs.mends && (self.options.mend || about.guarantee == Guarantee::Fuzzy),
             defaults: self.needs.defaults,
             keep_counters: self.options.keep_counters,
         };

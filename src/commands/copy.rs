@@ -7,7 +7,7 @@ use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result};
 
 use crate::Outcome;
-use crate::args::CopyArgs;
+use crate::args::{CopyArgs, MendArgs};
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::Printer;
@@ -15,13 +15,13 @@ use crate::progress::Progress;
 
 /// What only a load is asked.
 pub(crate) struct Load {
-    pub(crate) keep_counters: bool,
+    pub(crate) mend: MendArgs,
     pub(crate) verify: bool,
 }
 
 /// What only a migration is asked.
 pub(crate) struct Migrate {
-    pub(crate) keep_counters: bool,
+    pub(crate) mend: MendArgs,
     pub(crate) no_verify: bool,
     pub(crate) live: bool,
 }
@@ -43,7 +43,8 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
     if !target.is_engine() {
         return Err(Error::config(format!("{target} is no engine; a load goes to an engine")));
     }
-    let options = Options { keep_counters: load.keep_counters, prove: load.verify, ..context.copy_options(args) };
+    let MendArgs { keep_counters, mend } = load.mend;
+    let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
     run(context, "load", &source, &target, &options)
 }
 
@@ -59,15 +60,9 @@ pub(crate) fn migrate(
     if !source.is_engine() || !target.is_engine() {
         return Err(Error::config("migrate takes two engines").hint("dump and load take a file on one side"));
     }
-    let options =
-        Options { keep_counters: migrate.keep_counters, prove: !migrate.no_verify, ..context.copy_options(args) };
-    if !migrate.live {
-        let sessions = source.live_sessions(context)?;
-        if sessions > 0 {
-            return Err(Error::refused(format!("{source} has {sessions} live sessions: clients have it mounted"))
-                .hint("unmount them, or go on with --live; both metadata would hand out the same object names"));
-        }
-    }
+    let MendArgs { keep_counters, mend } = migrate.mend;
+    let prove = !migrate.no_verify;
+    let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
     let outcome = run(context, "migrate", &source, &target, &options)?;
     if !context.common.quiet {
         eprintln!("note: {source} must stay offline or read-only from now on: both would hand out the same object names");

@@ -17,12 +17,12 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let context = Context::new(args.common)?;
     match args.command {
         Command::Dump { source, target, copy } => copy::dump(&context, &source, &target, &copy),
-        Command::Load { source, target, copy, keep_counters, verify } => {
-            let load = copy::Load { keep_counters, verify };
+        Command::Load { source, target, copy, mend, verify } => {
+            let load = copy::Load { mend, verify };
             copy::load(&context, &source, &target, &copy, &load)
         }
-        Command::Migrate { source, target, copy, keep_counters, no_verify, live } => {
-            let migrate = copy::Migrate { keep_counters, no_verify, live };
+        Command::Migrate { source, target, copy, mend, no_verify, live } => {
+            let migrate = copy::Migrate { mend, no_verify, live };
             copy::migrate(&context, &source, &target, &copy, &migrate)
         }
         Command::Verify { left, right, limit } => verify::run(&context, &left, &right, limit),

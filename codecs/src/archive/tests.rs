@@ -56,7 +56,10 @@ fn numbers_that_do_not_count_and_lines_without_end_are_errors() {
 fn rows_come_by_key_only_where_every_segment_ascends_and_none_overlap() {
     let node = |number, keys| entry(number, Juice::Node, keys);
     let edge = |number, keys| entry(number, Juice::Edge, keys);
-    let is_by_key = |segments| manifest(segments).is_by_key();
+    let is_by_key = |segments| {
+        let manifest = manifest(segments);
+        [Juice::Node, Juice::Edge].into_iter().all(|kind| manifest.is_by_key(kind))
+    };
     assert!(is_by_key(vec![]));
     assert!(is_by_key(vec![node(0, Some((5, 9))), edge(1, Some((1, 9))), node(2, Some((1, 4)))]));
     assert!(!is_by_key(vec![node(0, Some((4, 9))), node(1, Some((1, 4)))]), "one key twice");

@@ -355,7 +355,7 @@ mod census {
         nodes[1].nlink = 1;
         let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
         counters[4].value = 0;
-        let outcomes = run(&stale, CensusOptions { mend: true, defaults: true, keep_counters: false });
+        let outcomes = run(&stale, CensusOptions { mend: true, amend: true, defaults: true, keep_counters: false });
         let derived: Vec<_> = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Derived(batch) => Some(batch),
             _ => None,
@@ -374,7 +374,7 @@ mod census {
         let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
         counters[4].value = 7;
         let kept = counters.clone();
-        let outcomes = run(&stale, CensusOptions { mend: true, defaults: false, keep_counters: true });
+        let outcomes = run(&stale, CensusOptions { mend: true, amend: false, defaults: false, keep_counters: true });
         assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept)));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Loader, Needs, Order, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Loader, Needs, KindSet, Result, Sink, Snapshot, Stop,
 };
 
 use super::address::Address;
@@ -45,7 +45,7 @@ impl RedisSink {
 
 impl Sink<JuiceFs> for RedisSink {
     fn needs(&self) -> Needs {
-        Needs { loaders: LOADERS, order: Order::Any, mends: true, defaults: false, strips_secrets: false }
+        Needs { loaders: LOADERS, ordered: KindSet::NONE, affine: false, mends: true, defaults: false, strips_secrets: false }
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

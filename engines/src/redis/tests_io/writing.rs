@@ -7,7 +7,7 @@ use metaferry_codecs::Tally;
 use metaferry_codecs::juicefs::{Batch, Kind, Links, JuiceFs};
 use metaferry_codecs::system::{Batch as _, Class, System};
 use metaferry_pipeline::spill::SpillDir;
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, Guarantee, Loader, Monitor, Needs, Order, Result, Sink, Snapshot, Source, Stop, copy};
+use metaferry_pipeline::{About, Commit, Error, ErrorKind, Guarantee, Loader, Monitor, Needs, KindSet, Result, Sink, Snapshot, Source, Stop, copy};
 use serde_json::Value;
 
 use super::super::server::{Server, open};
@@ -61,7 +61,7 @@ fn load_mending(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Resul
 
 fn about() -> About {
     let origin = "a test".to_owned();
-    About { origin, guarantee: Guarantee::Exact, order: Order::Any, notes: Vec::new(), live_sessions: 0 }
+    About { origin, guarantee: Guarantee::Exact, ordered: KindSet::NONE, notes: Vec::new(), live_sessions: 0 }
 }
 
 /// Every key of a server as the fixtures list them.
