@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metaferry_codecs::juicefs::Kind;
+use metaferry_codecs::juicefs::{Kind, TRASH_INODE};
 use metaferry_pipeline::{ErrorKind, Scope};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn every_row_of_every_fixture_comes_and_the_file_stays_as_it_was() {
         let before = folder.files();
         let rows = read(&path);
         assert_eq!(rows.damaged, Vec::<String>::new(), "{volume}");
-        assert_eq!(folder.files(), before, "{volume}");
+        assert!(folder.files() == before, "{volume}");
         for (kind, table) in tables() {
             let exists = number(&path, &format!("SELECT count(*) FROM sqlite_master WHERE name = '{table}'")) == 1;
             let expected = if exists { number(&path, &format!("SELECT count(*) FROM {table}")) } else { 0 };
@@ -62,6 +62,10 @@ fn nodes_are_what_the_clients_of_juicefs_see() {
         let (xattrs, chunks) = (by_inode(&rows, Kind::Xattr), by_inode(&rows, Kind::Chunk));
         for line in lines(tree) {
             let inode = line["ino"].as_u64().unwrap();
+            // Clients make up the trash of a volume that never had any.
+            if inode == TRASH_INODE && !nodes.contains_key(&inode) {
+                continue;
+            }
             let Some([node]) = nodes.get(&inode).map(Vec::as_slice) else { panic!("{volume}: no inode {inode}") };
             assert_eq!(node["type"], TYPES[line["type"].as_u64().unwrap() as usize], "{volume} {inode}");
             for field in ["mode", "uid", "gid", "nlink", "length", "rdev", "parent", "flags", "tier"] {
@@ -124,7 +128,7 @@ fn a_log_left_by_a_crash_is_read_and_nothing_is_touched() {
         let snapshot = open(&folder.path("store-with-wal.db"), 3).unwrap();
         assert_eq!(rows(snapshot.as_ref()), whole, "{suffixes:?}");
         drop(snapshot);
-        assert_eq!(folder.files(), before, "{suffixes:?}");
+        assert!(folder.files() == before, "{suffixes:?}");
     }
 }
 
@@ -136,7 +140,7 @@ fn a_log_that_reading_creates_is_taken_away_again_unless_somebody_uses_it() {
     assert_eq!(folder.names(), ["store.db"]);
     let before = folder.files();
     read(&path);
-    assert_eq!(folder.files(), before);
+    assert!(folder.files() == before);
     let snapshot = open(&path, 2).unwrap();
     let client = Connection::open(&path).unwrap();
     client.execute_batch("UPDATE jfs_counter SET value = value + 1").unwrap();
@@ -270,5 +274,5 @@ fn readers_see_one_point_in_time_whatever_a_writer_does() {
     assert!(aligned > 0, "four readers never saw one point in time");
     let before = fs::read(&path).unwrap();
     read(&path);
-    assert_eq!(fs::read(&path).unwrap(), before);
+    assert!(fs::read(&path).unwrap() == before);
 }
