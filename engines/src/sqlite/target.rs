@@ -172,7 +172,8 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             // The one who had it before may have removed it between the two.
-            let is_same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+            let is_same =
+                |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
             if let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(&path))
                 && is_same(&ours, &there)
             {
