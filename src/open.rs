@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSource};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
 use metaferry_engines::synthetic::SyntheticSource;
 use metaferry_pipeline::copy::Options;
 use metaferry_pipeline::{Error, Result, Sink, Source};
@@ -95,7 +95,7 @@ impl Place {
     /// Makes it ready to be written.
     pub(crate) fn sink(&self, context: &Context, options: &Options) -> Result<Box<dyn Sink<JuiceFs>>> {
         Ok(match self {
-            Self::Sqlite(_) => return Err(Error::config("soon")),
+            Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
             Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
             Self::Pipe => {

@@ -297,7 +297,9 @@ mod tests {
         assert_eq!(told("dirUsedInodes"), Some(Key::DirStats(2)));
         assert_eq!(told("groupQuotaUsedSpace"), Some(Key::Quotas(quota_class::GROUP, 1)));
         assert_eq!(told("lockp5"), Some(Key::Left(Some("locks"), Kind::Hash)));
-        for foreign in ["", "i", "ix", "i01", "i1x", "c1", "c1_", "c1_4294967296", "nextInode", "d-1", "i99999999999999999999"] {
+        for foreign in
+            ["", "i", "ix", "i01", "i1x", "c1", "c1_", "c1_4294967296", "nextInode", "d-1", "i99999999999999999999"]
+        {
             assert_eq!(told(foreign), None, "{foreign}");
         }
     }

@@ -26,6 +26,9 @@ pub(super) struct Claim {
     owner: String,
 }
 
+/// Takes a page of keys, and may run commands between two of them.
+type TakePage<'a> = &'a mut dyn FnMut(&mut Connection, &[Vec<u8>]) -> Result<()>;
+
 /// What is in a database.
 struct Found {
     keys: u64,
@@ -92,7 +95,9 @@ impl Claim {
                 Ok(summary) => format!("holds the volume {} ({keys} keys)", summary.name),
                 Err(_) => format!("holds {keys} keys, a setting among them"),
             };
-            return Err(Error::refused(format!("{at}: {volume}")).hint("load into an empty database: name another number"));
+            return Err(
+                Error::refused(format!("{at}: {volume}")).hint("load into an empty database: name another number")
+            );
         }
         if let Some(owner) = &found.lock {
             return Err(busy(connection, owner));
@@ -148,11 +153,7 @@ impl Claim {
     }
 
     /// Hands out the names of all keys of the volume, page by page, some perhaps twice.
-    fn each_page(
-        &self,
-        connection: &mut Connection,
-        take: &mut dyn FnMut(&mut Connection, &[Vec<u8>]) -> Result<()>,
-    ) -> Result<()> {
+    fn each_page(&self, connection: &mut Connection, take: TakePage<'_>) -> Result<()> {
         let pattern = format!("{}*", connection.prefix());
         let mut cursor = b"0".to_vec();
         loop {

@@ -28,24 +28,6 @@ impl RdbSource {
         Self { path: path.into(), database, spill }
     }
 
-    /// Reads `rdb:///path.rdb?db=1`, or a plain path.
-    ///
-    /// # Errors
-    /// `Config` where the database is no number.
-    pub fn parse(location: &str, spill: SpillDir) -> Result<Self> {
-        let path = location.strip_prefix("rdb://").unwrap_or(location);
-        let Some((path, database)) = path.rsplit_once("?db=") else { return Ok(Self::new(path, 0, spill)) };
-        let number = database.parse();
-        let database = number.map_err(|_| Error::config(format!("{location}: the database is not a number")))?;
-        Ok(Self::new(path, database, spill))
-    }
-
-    /// Whether a file that begins like this is an RDB file.
-    #[must_use]
-    pub fn is_rdb(head: &[u8]) -> bool {
-        head.starts_with(b"REDIS0") || head.starts_with(b"VALKEY0")
-    }
-
     fn origin(path: &Path, database: u32) -> String {
         format!("rdb://{}?db={database}", path.display())
     }

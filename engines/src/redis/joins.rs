@@ -31,7 +31,10 @@ impl Part {
     pub(super) const WHOLE: Self = Self { number: 0, last: true };
 }
 
+/// A part of a chunk; none where it is damaged.
 type ChunkPart = ((u64, u32), Part, Option<Vec<Slice>>);
+/// The slices of a part, by its number.
+type Slices = (u64, Option<Vec<Slice>>);
 
 /// What one worker found since it last handed it over.
 #[derive(Default)]
@@ -70,7 +73,7 @@ fn limits_of(class: u8) -> u64 {
 /// What all workers found, until the end.
 pub(super) struct Joins {
     sums: Aggregator<4>,
-    chunks: BTreeMap<(u64, u32), Vec<(u64, Option<Vec<Slice>>)>>,
+    chunks: BTreeMap<(u64, u32), Vec<Slices>>,
     lengths: BTreeMap<(u64, u32), usize>,
     settings: u64,
     has_next_inode: bool,

@@ -52,6 +52,9 @@ pub(super) struct Hand {
 /// Appends the arguments of one row to a command; the first buffer is room for a value.
 type Put<'a, R> = &'a dyn Fn(&R, &mut Vec<u8>, &mut Vec<u8>);
 
+/// The same for a key and its value; the bytes are what stands before each key.
+type PutString<'a, R> = &'a dyn Fn(&R, &[u8], &mut Vec<u8>, &mut Vec<u8>);
+
 impl Hand {
     pub(super) fn new(connection: super::Connection, claim: Claim, stop: Stop) -> Self {
         let prefix = connection.prefix().as_bytes().to_vec();
@@ -97,7 +100,7 @@ impl Hand {
     }
 
     /// Sets many keys at once; `put` appends the name and the value.
-    fn strings<R>(&mut self, rows: &[R], put: &dyn Fn(&R, &[u8], &mut Vec<u8>, &mut Vec<u8>)) -> Result<()> {
+    fn strings<R>(&mut self, rows: &[R], put: PutString<'_, R>) -> Result<()> {
         let mut value = Vec::new();
         for rows in rows.chunks(ROWS) {
             let out = &mut self.pipe.out;

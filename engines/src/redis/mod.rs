@@ -5,6 +5,7 @@ mod address;
 mod claim;
 mod connection;
 mod discovery;
+mod fetch;
 mod file;
 mod joins;
 mod loader;
@@ -12,6 +13,8 @@ mod pipe;
 mod reply;
 pub mod resp;
 mod rows;
+mod scan;
+mod seen;
 #[cfg(test)]
 mod server;
 mod sink;

@@ -5,9 +5,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
-use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Loader, Needs, KindSet, Result, Sink, Snapshot, Stop,
-};
+use metaferry_pipeline::{About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop};
 
 use super::address::Address;
 use super::claim::Claim;
@@ -45,7 +43,14 @@ impl RedisSink {
 
 impl Sink<JuiceFs> for RedisSink {
     fn needs(&self) -> Needs {
-        Needs { loaders: LOADERS, ordered: KindSet::NONE, affine: false, mends: true, defaults: false, strips_secrets: false }
+        Needs {
+            loaders: LOADERS,
+            ordered: KindSet::NONE,
+            affine: false,
+            mends: true,
+            defaults: false,
+            strips_secrets: false,
+        }
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

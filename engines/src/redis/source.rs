@@ -8,6 +8,7 @@ use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Sn
 
 use super::address::Address;
 use super::connection::Connection;
+use super::scan::ScanSnapshot;
 use super::stream::{Stream, StreamSnapshot};
 use super::sync::SyncStream;
 use super::volume::Volume;
@@ -73,9 +74,10 @@ impl Reading {
     /// Opens the best snapshot that the server gives.
     pub(super) fn open(self, mut connection: Connection, volume: Volume) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         let mut about = self.about(&mut connection, &volume)?;
-        let rows = connection.command(&[b"DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok()).unwrap_or(0) * 3 / 2;
+        let rows =
+            connection.command(&[b"DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok()).unwrap_or(0) * 3 / 2;
         if self.options.scan {
-            return self.by_scan(connection, volume, about, rows);
+            return Ok(self.by_scan(connection, volume, about, rows));
         }
         if !connection.holds_whole_slot()? {
             about.guarantee = Guarantee::Fuzzy;
@@ -90,22 +92,21 @@ impl Reading {
                 Ok(Box::new(StreamSnapshot::new(stream, self.readers, &self.options.spill)))
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                about.notes.push(format!("read by SCAN, since there is no snapshot to be had: {error:?}"));
+                let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+                about.notes.push(format!("{error}{cause}"));
                 let connection = Connection::open(&self.address)?;
-                self.by_scan(connection, volume, about, rows)
+                Ok(self.by_scan(connection, volume, about, rows))
             }
             Err(error) => Err(error),
         }
     }
 
-    fn by_scan(
-        self,
-        _connection: Connection,
-        _volume: Volume,
-        _about: About,
-        _rows: u64,
-    ) -> Result<Box<dyn Snapshot<JuiceFs>>> {
-        Err(Error::unsupported("not yet"))
+    fn by_scan(self, connection: Connection, volume: Volume, about: About, rows: u64) -> Box<dyn Snapshot<JuiceFs>> {
+        let mut about = About { guarantee: Guarantee::Fuzzy, ..about };
+        about.notes.push("read by SCAN: exact only if nothing writes meanwhile".to_owned());
+        let check = (!connection.prefix().is_empty()).then(|| slot_check(self.address));
+        let snapshot = ScanSnapshot::new(connection, volume, about, (rows, self.sealed, &self.options.spill));
+        Box::new(snapshot.with_check(check))
     }
 
     fn about(&self, connection: &mut Connection, volume: &Volume) -> Result<About> {

@@ -25,7 +25,10 @@ pub(super) fn fixture(volume: &str, file: &str) -> Vec<u8> {
 
 pub(super) fn fixture_lines(volume: &str, file: &str) -> Vec<Value> {
     let text = fixture(volume, file);
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
 }
 
 /// A fixture's RDB in a folder of its own.
@@ -99,7 +102,10 @@ impl Emit<JuiceFs> for Gathered {
         let mut lines = Vec::new();
         batch.write_lines(&mut lines);
         let rows = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        self.rows.entry(batch.kind()).or_default().extend(rows.map(|line| serde_json::from_slice::<Value>(line).unwrap()));
+        self.rows
+            .entry(batch.kind())
+            .or_default()
+            .extend(rows.map(|line| serde_json::from_slice::<Value>(line).unwrap()));
         if !batch.is_empty() {
             self.batches.push(batch);
         }

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::juicefs::{Batch, Kind, Links, JuiceFs};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, Links};
 use metaferry_codecs::system::{Batch as _, Class, System};
 use metaferry_pipeline::spill::SpillDir;
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, Guarantee, Loader, Monitor, Needs, KindSet, Result, Sink, Snapshot, Source, Stop, copy};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Guarantee, KindSet, Loader, Monitor, Needs, Result, Sink, Snapshot, Source, Stop,
+    copy,
+};
 use serde_json::Value;
 
 use super::super::server::{Server, open};
@@ -72,7 +75,10 @@ fn listing(connection: &mut Connection) -> BTreeMap<String, Value> {
         let key = key.bytes().unwrap();
         let mut ask = |args: &[&[u8]]| {
             let reply = connection.command(args).unwrap();
-            reply.items().map_or_else(|| vec![reply.bytes().unwrap().to_vec()], |items| items.iter().map(|item| item.bytes().unwrap().to_vec()).collect())
+            reply.items().map_or_else(
+                || vec![reply.bytes().unwrap().to_vec()],
+                |items| items.iter().map(|item| item.bytes().unwrap().to_vec()).collect(),
+            )
         };
         let kind = String::from_utf8(ask(&[b"TYPE", key]).remove(0)).unwrap();
         let items = match kind.as_str() {
@@ -243,7 +249,9 @@ fn a_load_whose_claim_was_taken_does_not_commit() {
     let mut sink = sink(&server.url());
     sink.prepare(&about(), &Stop::new()).unwrap();
     server.connect().command(&[b"SET", b"metaferry:loading", b"someone else"]).unwrap();
-    let seal = read(file_source(&rdb_file("empty").1)).err().map_or_else(|| Batch::empty(Kind::Setting), |_| Batch::empty(Kind::Setting));
+    let seal = read(file_source(&rdb_file("empty").1))
+        .err()
+        .map_or_else(|| Batch::empty(Kind::Setting), |_| Batch::empty(Kind::Setting));
     let commit = Commit { seal, tally: Tally::default(), about: about() };
     let error = sink.commit(commit).unwrap_err();
     assert!(error.to_string().contains("someone else has taken"), "{error}");
@@ -288,7 +296,8 @@ fn a_server_killed_while_it_is_loaded() {
     let (_folder, path) = rdb_file("plain");
     let batches = read(file_source(&path)).unwrap().batches;
     server.kill();
-    let result: Result<(), Error> = batches.into_iter().filter(|batch| batch.kind() != Kind::Setting).try_for_each(|batch| loader.load(batch));
+    let result: Result<(), Error> =
+        batches.into_iter().filter(|batch| batch.kind() != Kind::Setting).try_for_each(|batch| loader.load(batch));
     let error = result.and_then(|()| loader.finish()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Engine);
     assert!(error.to_string().contains("127.0.0.1"), "{error}");
@@ -316,5 +325,7 @@ fn a_volume_in_another_database_stays_where_it_is() {
     load(file_source(&path), sink(&url)).unwrap();
     assert_eq!(tally(server_source(&url, RedisOptions::default())), tally(file_source(&path)));
     assert_eq!(listing(&mut server.connect()), before);
-    assert!(open(&url).unwrap().command(&[b"EXISTS", b"metaferry", b"metaferry:loading"]).unwrap() == Reply::Integer(0));
+    assert!(
+        open(&url).unwrap().command(&[b"EXISTS", b"metaferry", b"metaferry:loading"]).unwrap() == Reply::Integer(0)
+    );
 }
