@@ -275,7 +275,8 @@ impl<'a> Reader<'a> {
         if self.rest.first() == Some(&b'"') {
             return self.string().map(drop);
         }
-        let end = self.rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.'));
+        let end =
+            self.rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'E' | b'+' | b'-' | b'.'));
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         let number = word.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-');
         if !number && !matches!(word, b"true" | b"false" | b"null") {

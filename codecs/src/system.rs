@@ -197,9 +197,6 @@ pub trait Census: Sized + Send + 'static {
     ///
     /// # Errors
     /// Those of `sums` and of `emit`.
-    fn settle<E>(
-        self,
-        sums: Sums<'_, E>,
-        emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>,
-    ) -> Result<(), E>;
+    fn settle<E>(self, sums: Sums<'_, E>, emit: &mut dyn FnMut(Outcome<Self::Batch>) -> Result<(), E>)
+    -> Result<(), E>;
 }

@@ -183,11 +183,7 @@ impl system::Census for Census {
         Ok(())
     }
 
-    fn settle<E>(
-        self,
-        sums: Sums<'_, E>,
-        emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn settle<E>(self, sums: Sums<'_, E>, emit: &mut dyn FnMut(Outcome<Batch>) -> Result<(), E>) -> Result<(), E> {
         settle::settle(self, sums, emit)
     }
 }
@@ -294,7 +290,8 @@ impl Census {
     fn small(&mut self, batch: &Batch) {
         match batch {
             Batch::Setting(rows) => {
-                self.dir_stats |= rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
+                self.dir_stats |=
+                    rows.iter().any(|row| setting::read(&row.document.0).is_ok_and(|read| read.dir_stats));
             }
             Batch::Sustained(rows) => {
                 let mut held = self.seen.held.hand();
@@ -309,7 +306,8 @@ impl Census {
                 self.highest.acl = rows.iter().fold(self.highest.acl, |highest, row| highest.max(u64::from(row.id)));
             }
             Batch::Token(rows) => {
-                self.highest.token = rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
+                self.highest.token =
+                    rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
             }
             _ => {}
         }

@@ -14,8 +14,8 @@ mod types;
 
 pub use census::Census;
 pub use kinds::{
-    Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting, SliceRef,
-    Sustained, Symlink, Token, Xattr,
+    Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting,
+    SliceRef, Sustained, Symlink, Token, Xattr,
 };
 pub use types::{AclEntries, DelayedSlices, Document, FileType, SLICE_BYTES, Slice, Slices};
 
@@ -63,10 +63,14 @@ impl System for JuiceFs {
 
     fn strip_secrets(batch: &mut Batch) -> u64 {
         match batch {
-            Batch::Setting(rows) => {
-                rows.iter_mut().filter_map(|row| setting::strip_secrets(&mut row.document.0).ok()).map(|all| all.len() as u64).sum()
+            Batch::Setting(rows) => rows
+                .iter_mut()
+                .filter_map(|row| setting::strip_secrets(&mut row.document.0).ok())
+                .map(|all| all.len() as u64)
+                .sum(),
+            Batch::Token(rows) => {
+                rows.iter_mut().map(|row| u64::from(!std::mem::take(&mut row.token).is_empty())).sum()
             }
-            Batch::Token(rows) => rows.iter_mut().map(|row| u64::from(!std::mem::take(&mut row.token).is_empty())).sum(),
             _ => 0,
         }
     }

@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn an_older_setting_without_tiers_equals_the_same_with_them() {
-        let older = STORED.replace("\"Tiers\": {\n\"0\": {\n\"ID\": 0,\n\"StorageClass\": \"\",\n\"Tag\": \"\"\n}\n},\n", "");
+        let older =
+            STORED.replace("\"Tiers\": {\n\"0\": {\n\"ID\": 0,\n\"StorageClass\": \"\",\n\"Tag\": \"\"\n}\n},\n", "");
         assert_ne!(older, STORED);
         assert_eq!(canonical(older.as_bytes()), canonical(STORED.as_bytes()));
         assert_ne!(canonical(older.as_bytes()), canonical(STORED.replace("myjfs", "other").as_bytes()));

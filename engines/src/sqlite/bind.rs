@@ -2,8 +2,8 @@
 
 use metaferry_codecs::juicefs::tables::time_columns;
 use metaferry_codecs::juicefs::{
-    Acl, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Node, Quota, Setting, SliceRef, Sustained, Symlink,
-    Token, Xattr,
+    Acl, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Node, Quota, Setting, SliceRef, Sustained,
+    Symlink, Token, Xattr,
 };
 use rusqlite::Statement;
 use rusqlite::types::{ToSqlOutput, ValueRef};

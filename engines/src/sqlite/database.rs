@@ -51,7 +51,7 @@ impl Database {
             idle.push(traces.connect().map_err(failed)?);
         }
         let control = traces.connect().map_err(failed)?;
-        while !align(&idle, &control, stop, path)? {
+        while !align(&idle, &control, stop)? {
             idle.truncate(1);
         }
         Ok(Self {
@@ -118,25 +118,31 @@ fn is_access(error: &rusqlite::Error) -> bool {
 
 /// Begins a read transaction on every reader, and again until nothing was committed between the first and the last; says
 /// whether that came to be. Nobody is held up by it.
-fn align(readers: &[Connection], control: &Connection, stop: &Stop, path: &Path) -> Result<bool> {
-    let version = || control.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0));
-    let begin = || {
-        let before = version()?;
-        for reader in readers {
-            reader.execute_batch("BEGIN; SELECT 1 FROM sqlite_master LIMIT 1")?;
-        }
-        let is_aligned = readers.len() == 1 || version()? == before;
-        if !is_aligned {
-            readers.iter().try_for_each(|reader| reader.execute_batch("ROLLBACK"))?;
-        }
-        Ok(is_aligned)
-    };
+fn align(readers: &[Connection], control: &Connection, stop: &Stop) -> Result<bool> {
+    let failed = |error| failure(Path::new(control.path().unwrap_or_default()), error);
     let start = Instant::now();
     while start.elapsed() < ALIGN_TIME {
         stop.check()?;
-        if begin().map_err(|error| failure(path, error))? {
+        let before = version(control).map_err(failed)?;
+        readers.iter().try_for_each(begin).map_err(failed)?;
+        if readers.len() == 1 || version(control).map_err(failed)? == before {
             return Ok(true);
         }
+        readers
+            .iter()
+            .try_for_each(|reader| reader.prepare_cached("ROLLBACK")?.execute([]).map(drop))
+            .map_err(failed)?;
     }
     Ok(false)
+}
+
+/// A number that differs between two calls if anything was committed in between.
+fn version(control: &Connection) -> rusqlite::Result<i64> {
+    control.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+fn begin(reader: &Connection) -> rusqlite::Result<()> {
+    reader.prepare_cached("BEGIN")?.execute([])?;
+    // The transaction takes its point in time with the first page that is read.
+    reader.prepare_cached("SELECT count(*) FROM sqlite_master WHERE rowid = 1")?.query_row([], |_| Ok(()))
 }

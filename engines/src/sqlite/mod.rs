@@ -54,6 +54,5 @@ fn failure(path: &Path, error: rusqlite::Error) -> Error {
 /// `SQLITE_READONLY_ROLLBACK`.
 const READONLY_ROLLBACK: i32 = 8 | 3 << 8;
 
-
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use super::select::Select;
 
 /// Rows in a range, about.
 const RANGE_ROWS: u64 = 1 << 16;
+/// Keys that a range may cover unseen: it cannot hold more rows.
+const FAR: u64 = 8 * RANGE_ROWS;
 /// Rows by which a density is measured.
 const SAMPLE_ROWS: u64 = 1024;
 
@@ -49,8 +51,7 @@ pub(super) fn ranges(connection: &Connection, select: &Select) -> Result<Vec<Ran
             ranges.push(Range { from, rows });
             break;
         };
-        let end = from.checked_add_unsigned(reach(&probe, from, width)?);
-        next = match end {
+        next = match end(&probe, from, width)? {
             Some(end) => probe.after(end, 0)?,
             None => None,
         };
@@ -59,24 +60,14 @@ pub(super) fn ranges(connection: &Connection, select: &Select) -> Result<Vec<Ran
     Ok(ranges)
 }
 
-/// How many keys a range covers where a sample was so wide: less where it is denser further on.
-fn reach(probe: &Probe<'_>, from: i64, width: u64) -> Result<u64> {
-    let wide = |rows: u64, width: u64| width.max(1).saturating_mul(rows / SAMPLE_ROWS);
-    let mut reach = wide(RANGE_ROWS, width);
-    while reach > RANGE_ROWS {
-        let half = reach / 2;
-        let Some(middle) = from.checked_add_unsigned(half) else {
-            reach = half;
-            continue;
-        };
-        let dense = match probe.width(middle)? {
-            Some(width) => wide(RANGE_ROWS, width) < half,
-            None => false,
-        };
-        if !dense {
-            break;
-        }
-        reach = half;
+/// Where a range ends that begins with a sample so wide; `None` where that is beyond all keys. As far as the sample
+/// reaches; but where that is far, there may be more than it promises, and rows are stepped over to see.
+fn end(probe: &Probe<'_>, from: i64, width: u64) -> Result<Option<i64>> {
+    let reach = width.max(1).saturating_mul(RANGE_ROWS / SAMPLE_ROWS);
+    let end = from.checked_add_unsigned(reach);
+    if reach <= FAR {
+        return Ok(end);
     }
-    Ok(reach)
+    let most = probe.after(from, 2 * RANGE_ROWS)?;
+    Ok(most.into_iter().chain(end).min())
 }

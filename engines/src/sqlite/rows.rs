@@ -56,11 +56,7 @@ impl<'r, 's> Cells<'r, 's> {
     /// An integer of whatever width.
     #[inline]
     fn int<T: TryFrom<i64>>(&self, index: usize) -> Result<T> {
-        let value = self.value(index);
-        match value {
-            ValueRef::Integer(integer) => T::try_from(integer).map_err(|_| self.wrong(index, value)),
-            _ => Err(self.wrong(index, value)),
-        }
+        self.narrow(index, self.value(index))
     }
 
     /// An integer that rows older than the column have not.
@@ -68,7 +64,15 @@ impl<'r, 's> Cells<'r, 's> {
     fn int_or_zero<T: TryFrom<i64> + Default>(&self, index: usize) -> Result<T> {
         match self.value(index) {
             ValueRef::Null => Ok(T::default()),
-            _ => self.int(index),
+            value => self.narrow(index, value),
+        }
+    }
+
+    #[inline]
+    fn narrow<T: TryFrom<i64>>(&self, index: usize, value: ValueRef<'_>) -> Result<T> {
+        match value {
+            ValueRef::Integer(integer) => T::try_from(integer).map_err(|_| self.wrong(index, value)),
+            _ => Err(self.wrong(index, value)),
         }
     }
 

@@ -75,7 +75,9 @@ impl Sink<JuiceFs> for SqliteSink {
     }
 
     fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
-        let Batch::Setting(setting) = &commit.seal else { return Err(bug("committed with something else than a setting")) };
+        let Batch::Setting(setting) = &commit.seal else {
+            return Err(bug("committed with something else than a setting"));
+        };
         let prefix = self.address.prefix();
         write::seal(self.settle()?.temporary(), &prefix, setting)?;
         self.target.take().map_or(Ok(()), Target::publish)

@@ -20,7 +20,7 @@ use super::traces::beside;
 pub(super) struct Target {
     address: SqliteAddress,
     temporary: PathBuf,
-    lock: Lock,
+    _lock: Lock,
     /// An empty database is there.
     replaces: bool,
 }
@@ -42,7 +42,7 @@ impl Target {
         clear(&folder, &ours);
         let replaces = inspect(address)?;
         ours.push(std::process::id().to_string());
-        Ok(Self { address: address.clone(), temporary: folder.join(ours), lock, replaces })
+        Ok(Self { address: address.clone(), temporary: folder.join(ours), _lock: lock, replaces })
     }
 
     /// The file to fill.
@@ -79,7 +79,6 @@ impl Drop for Target {
         for suffix in ["", "-journal", "-wal", "-shm"] {
             drop(fs::remove_file(beside(&self.temporary, suffix)));
         }
-        self.lock.remove();
     }
 }
 
@@ -173,7 +172,8 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             // The one who had it before may have removed it between the two.
-            let is_same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+            let is_same =
+                |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
             if let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(&path))
                 && is_same(&ours, &there)
             {
@@ -181,9 +181,11 @@ impl Lock {
             }
         }
     }
+}
 
-    /// Removes the file while the lock on it is held.
-    fn remove(&self) {
+impl Drop for Lock {
+    /// The lock is still held while its file is removed.
+    fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }
 }

@@ -105,7 +105,10 @@ impl Writer {
         let row = format!("({})", vec!["?"; R::COLUMNS.len()].join(", "));
         let head = format!("{verb} INTO {} ({columns}) VALUES ", self.name(&R::TABLE));
         let (many, rest) = rows.as_chunks::<ROWS_AT_ONCE>();
-        self.insert(&(head.clone() + &vec![row.as_str(); ROWS_AT_ONCE].join(", ")), many.iter().map(<[R; _]>::as_slice))?;
+        self.insert(
+            &(head.clone() + &vec![row.as_str(); ROWS_AT_ONCE].join(", ")),
+            many.iter().map(<[R; _]>::as_slice),
+        )?;
         self.insert(&(head + &row), rest.chunks(1))
     }
 
@@ -158,7 +161,8 @@ impl Writer {
 
     /// Those of directories have a table of their own, without the class.
     fn quotas(&mut self, rows: Vec<Quota>) -> Result<()> {
-        let (directories, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.class == quota_class::DIRECTORY);
+        let (directories, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.class == quota_class::DIRECTORY);
         let table = self.name(&tables::DIR_QUOTA);
         let columns = "inode, max_space, max_inodes, used_space, used_inodes";
         self.insert(&format!("INSERT INTO {table} ({columns}) VALUES (?2, ?3, ?4, ?5, ?6)"), directories.chunks(1))?;
@@ -180,7 +184,8 @@ impl Writer {
         let sql = format!("UPDATE {} SET nlink = ?2 WHERE inode = ?1", self.name(&tables::NODE));
         let mut statement = self.connection.prepare_cached(&sql).map_err(|error| self.failed(error))?;
         for row in rows {
-            let updated = statement.execute((row.inode.cast_signed(), row.nlink)).map_err(|error| self.failed(error))?;
+            let updated =
+                statement.execute((row.inode.cast_signed(), row.nlink)).map_err(|error| self.failed(error))?;
             if updated != 1 {
                 return Err(Error::new(ErrorKind::Bug, format!("inode {}: amended, but never loaded", row.inode)));
             }

@@ -80,7 +80,11 @@ impl<E> Settling<'_, E> {
         let used = summed + i64::from(self.census.seen.slices.contains(id));
         let stored = if rows == 0 { 1 } else { refs };
         if used > 0 && stored != used {
-            self.found("slice reference", true, format!("slice {id}: {stored} references are stored, {used} are there"))?;
+            self.found(
+                "slice reference",
+                true,
+                format!("slice {id}: {stored} references are stored, {used} are there"),
+            )?;
         }
         if used == 0 && stored > 0 {
             self.unused(id, stored)?;
@@ -214,7 +218,9 @@ impl<E> Settling<'_, E> {
             let text = String::from_utf8_lossy(name).into_owned();
             match stored {
                 Some(row) if !self.census.options.keep_counters => row.value = right,
-                None if !self.census.options.keep_counters => counters.push(Counter { name: name.to_vec(), value: right }),
+                None if !self.census.options.keep_counters => {
+                    counters.push(Counter { name: name.to_vec(), value: right })
+                }
                 _ => {}
             }
             self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;

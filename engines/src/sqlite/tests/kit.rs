@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
 use metaferry_codecs::system::{Batch as _, Kind as _};
 use metaferry_codecs::tally::Tally;
-use metaferry_pipeline::{About, Commit, Emit, Guarantee, KindSet, Loader, Result, Scope, Sink, Snapshot, Source, Stop};
+use metaferry_pipeline::{
+    About, Commit, Emit, Guarantee, KindSet, Loader, Result, Scope, Sink, Snapshot, Source, Stop,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -147,8 +149,10 @@ impl Emit<JuiceFs> for Carry<'_> {
     fn left_behind(&mut self, _what: &'static str, _count: u64) {}
 }
 
+type Prepared = (Box<dyn Sink<JuiceFs>>, Box<dyn Loader<JuiceFs>>);
+
 /// A sink that is prepared for a file, with its loader.
-pub(super) fn prepared(path: &Path) -> Result<(Box<dyn Sink<JuiceFs>>, Box<dyn Loader<JuiceFs>>)> {
+pub(super) fn prepared(path: &Path) -> Result<Prepared> {
     let mut sink = Box::new(SqliteSink::new(SqliteAddress::file(path)));
     sink.prepare(&about(), &Stop::new())?;
     let loader = sink.loader()?;

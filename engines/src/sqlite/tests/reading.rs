@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use metaferry_codecs::juicefs::Kind;
+use metaferry_codecs::juicefs::{Kind, TRASH_INODE};
 use metaferry_pipeline::{ErrorKind, Scope};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn every_row_of_every_fixture_comes_and_the_file_stays_as_it_was() {
         let before = folder.files();
         let rows = read(&path);
         assert_eq!(rows.damaged, Vec::<String>::new(), "{volume}");
-        assert_eq!(folder.files(), before, "{volume}");
+        assert!(folder.files() == before, "{volume}");
         for (kind, table) in tables() {
             let exists = number(&path, &format!("SELECT count(*) FROM sqlite_master WHERE name = '{table}'")) == 1;
             let expected = if exists { number(&path, &format!("SELECT count(*) FROM {table}")) } else { 0 };
@@ -62,6 +62,10 @@ fn nodes_are_what_the_clients_of_juicefs_see() {
         let (xattrs, chunks) = (by_inode(&rows, Kind::Xattr), by_inode(&rows, Kind::Chunk));
         for line in lines(tree) {
             let inode = line["ino"].as_u64().unwrap();
+            // Clients make up the trash of a volume that never had any.
+            if inode == TRASH_INODE && !nodes.contains_key(&inode) {
+                continue;
+            }
             let Some([node]) = nodes.get(&inode).map(Vec::as_slice) else { panic!("{volume}: no inode {inode}") };
             assert_eq!(node["type"], TYPES[line["type"].as_u64().unwrap() as usize], "{volume} {inode}");
             for field in ["mode", "uid", "gid", "nlink", "length", "rdev", "parent", "flags", "tier"] {
@@ -124,7 +128,7 @@ fn a_log_left_by_a_crash_is_read_and_nothing_is_touched() {
         let snapshot = open(&folder.path("store-with-wal.db"), 3).unwrap();
         assert_eq!(rows(snapshot.as_ref()), whole, "{suffixes:?}");
         drop(snapshot);
-        assert_eq!(folder.files(), before, "{suffixes:?}");
+        assert!(folder.files() == before, "{suffixes:?}");
     }
 }
 
@@ -136,7 +140,7 @@ fn a_log_that_reading_creates_is_taken_away_again_unless_somebody_uses_it() {
     assert_eq!(folder.names(), ["store.db"]);
     let before = folder.files();
     read(&path);
-    assert_eq!(folder.files(), before);
+    assert!(folder.files() == before);
     let snapshot = open(&path, 2).unwrap();
     let client = Connection::open(&path).unwrap();
     client.execute_batch("UPDATE jfs_counter SET value = value + 1").unwrap();
@@ -171,7 +175,11 @@ fn damaged_rows_are_named_and_the_rest_comes() {
     assert_eq!(rows.of(Kind::Node).len(), whole.of(Kind::Node).len() - 3);
     assert_eq!(rows.damaged.len(), 6, "{:?}", rows.damaged);
     assert!(rows.damaged[0].starts_with("jfs_node inode 1: "), "{:?}", rows.damaged);
-    assert!(rows.damaged.iter().any(|place| place.starts_with(&format!("jfs_chunk inode {chunk} indx 0: malformed slices"))));
+    assert!(
+        rows.damaged
+            .iter()
+            .any(|place| place.starts_with(&format!("jfs_chunk inode {chunk} indx 0: malformed slices")))
+    );
     assert!(rows.damaged.iter().any(|place| place.starts_with("jfs_symlink inode -3: ")), "{:?}", rows.damaged);
 }
 
@@ -235,6 +243,10 @@ fn readers_see_one_point_in_time_whatever_a_writer_does() {
                  UPDATE jfs_counter SET value = value + 1 WHERE name = 'totalInodes'; COMMIT"
             );
             connection.execute_batch(&step).unwrap();
+            if inode % 16 == 0 {
+                // As often as a busy client commits, and the volume stays small.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             if done.load(Ordering::Relaxed) {
                 return;
             }
@@ -243,7 +255,7 @@ fn readers_see_one_point_in_time_whatever_a_writer_does() {
     let mut aligned = 0;
     std::thread::scope(|scope| {
         scope.spawn(writer);
-        for _ in 0..20 {
+        for _ in 0..10 {
             let snapshot = open(&path, 4).unwrap();
             aligned += usize::from(snapshot.about().notes[0].contains("4 readers"));
             let plan = snapshot.plan(&Scope::default()).unwrap();
@@ -263,12 +275,15 @@ fn readers_see_one_point_in_time_whatever_a_writer_does() {
             let [links, edges, counters] = counts;
             let made = links.of(Kind::Symlink).len();
             assert_eq!(edges.of(Kind::Edge).len(), made);
-            assert!(counters.of(Kind::Counter).contains(&format!("{{\"name\":\"totalInodes\",\"value\":{made}}}")) || made == 0);
+            assert!(
+                counters.of(Kind::Counter).contains(&format!("{{\"name\":\"totalInodes\",\"value\":{made}}}"))
+                    || made == 0
+            );
         }
         done.store(true, Ordering::Relaxed);
     });
     assert!(aligned > 0, "four readers never saw one point in time");
     let before = fs::read(&path).unwrap();
     read(&path);
-    assert_eq!(fs::read(&path).unwrap(), before);
+    assert!(fs::read(&path).unwrap() == before);
 }

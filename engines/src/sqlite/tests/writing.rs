@@ -31,7 +31,8 @@ fn a_copy_of_every_fixture_has_the_same_rows() {
 
 fn schema(path: &std::path::Path) -> Vec<String> {
     let connection = Connection::open(path).unwrap();
-    let mut statement = connection.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").unwrap();
+    let mut statement =
+        connection.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
@@ -124,7 +125,14 @@ fn a_sustained_file_gets_a_session_that_has_expired() {
 #[test]
 fn times_of_every_sign_come_back() {
     let folder = Folder::new();
-    let times = [(0, 0), (1_700_000_000, 999_999_999), (-1, 999_999_999), (-1, 1), (-62_135_596_800, 500), (9_000_000_000_000, 7)];
+    let times = [
+        (0, 0),
+        (1_700_000_000, 999_999_999),
+        (-1, 999_999_999),
+        (-1, 1),
+        (-62_135_596_800, 500),
+        (9_000_000_000_000, 7),
+    ];
     let node = |(inode, &(atime, atimensec)): (usize, &(i64, u32))| Node {
         inode: inode as u64 + 1,
         kind: FileType::REGULAR,
@@ -149,7 +157,12 @@ fn rows_are_amended_by_key() {
     loader.load((1..=100).map(node).collect::<Vec<_>>().into()).unwrap();
     loader.load(vec![DirStat { inode: 1, length: 5, space: 5, inodes: 5 }].into()).unwrap();
     loader.amend(vec![Links { inode: 40, nlink: 7 }].into()).unwrap();
-    loader.amend(vec![DirStat { inode: 1, length: 6, space: 7, inodes: 8 }, DirStat { inode: 2, ..DirStat::default() }].into()).unwrap();
+    loader
+        .amend(
+            vec![DirStat { inode: 1, length: 6, space: 7, inodes: 8 }, DirStat { inode: 2, ..DirStat::default() }]
+                .into(),
+        )
+        .unwrap();
     assert!(loader.amend(vec![Links { inode: 400, nlink: 7 }].into()).is_err());
     loader.finish().unwrap();
     let rows = rows(sink.uncommitted().unwrap().as_ref());
