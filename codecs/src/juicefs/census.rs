@@ -53,6 +53,8 @@ pub struct Census {
     count: i64,
     highest: Highest,
     doubled: u64,
+    /// Tokens whose bytes a dump took out; an engine has no use for them.
+    stripped_tokens: Vec<u32>,
 }
 
 /// The largest of what is numbered.
@@ -113,6 +115,7 @@ impl system::Census for Census {
             count: 0,
             highest: Highest::default(),
             doubled: 0,
+            stripped_tokens: Vec::new(),
         }
     }
 
@@ -153,6 +156,12 @@ impl system::Census for Census {
                     ledger.add_first([row.inode, DETACHED], [1, 0, 0, 0])?;
                 }
             }
+            Batch::Token(rows) => {
+                self.highest.token = rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
+                let stripped = rows.iter().filter(|row| row.token.is_empty());
+                self.stripped_tokens.extend(stripped.map(|row| row.id).filter(|_| self.options.mend));
+                return Ok(self.options.mend && rows.iter().all(|row| row.token.is_empty()));
+            }
             _ => self.small(batch),
         }
         Ok(false)
@@ -164,6 +173,7 @@ impl system::Census for Census {
         self.space += other.space;
         self.count += other.count;
         self.doubled += other.doubled;
+        self.stripped_tokens.extend(other.stripped_tokens);
         self.highest.merge(other.highest);
     }
 

@@ -50,7 +50,7 @@ pub fn used_space(kind: FileType, length: u64) -> i64 {
 }
 
 /// JuiceFS as a system of metadata.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct JuiceFs;
 
 impl System for JuiceFs {

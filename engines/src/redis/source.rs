@@ -57,7 +57,7 @@ fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<()> {
     }
     let count = connection.command(&[b"DBSIZE"])?.integer().unwrap_or(0);
     let name = connection.name();
-    Err(Error::config(format!("{name}: not a JuiceFS volume: {count} keys, and no setting among them"))
+    Err(Error::corrupt(format!("{name}: not a JuiceFS volume: {count} keys, and no setting among them"))
         .hint("name the volume's database, as in redis://host/1"))
 }
 

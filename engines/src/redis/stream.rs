@@ -168,11 +168,11 @@ impl Snapshot<JuiceFs> for StreamSnapshot {
                 let keys = feed.splitter.kept();
                 let what = format!("{}: not a JuiceFS volume: {keys} keys, and no setting among them", feed.origin);
                 return Err(
-                    Error::config(what).hint("name the volume's database, as in redis://host/1 or file.rdb?db=1")
+                    Error::corrupt(what).hint("name the volume's database, as in redis://host/1 or file.rdb?db=1")
                 );
             }
             0 | 1 => {}
-            count => return Err(Error::config(format!("{}: there are {count} volumes of this number", feed.origin))),
+            count => return Err(Error::corrupt(format!("{}: there are {count} volumes of this number", feed.origin))),
         }
         self.check.as_ref().map_or(Ok(()), |check| check())
     }

@@ -86,7 +86,7 @@ impl Schema {
         let (path, prefix) = (path.display(), &self.prefix);
         if self.columns.is_empty() {
             let what = format!("{path}: there is no JuiceFS volume in it: no table begins with {prefix}");
-            return Err(Error::config(what).hint("name another file, or the table_prefix in the address"));
+            return Err(Error::corrupt(what).hint("name another file, or the table_prefix in the address"));
         }
         for table in [tables::SETTING, tables::COUNTER, tables::NODE, tables::EDGE] {
             if !self.has(&table) {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -60,11 +60,11 @@ impl Traces {
     /// Looks at what lies beside a file, and decides how to read it.
     pub(super) fn look(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::config(format!("{}: there is no such file", path.display())),
+            std::io::ErrorKind::NotFound => Error::new(ErrorKind::Engine, format!("{}: there is no such file", path.display())),
             _ => Error::engine(format!("{}: it cannot be looked at", path.display()), error),
         })?;
         if !metadata.is_file() {
-            return Err(Error::config(format!("{}: it is no file", path.display())));
+            return Err(Error::new(ErrorKind::Engine, format!("{}: it is no file", path.display())));
         }
         let (had_log, had_index) = (beside(path, "-wal").exists(), beside(path, "-shm").exists());
         let mut traces = Self { path: path.to_owned(), access: Access::Plain, had_log, had_index };
@@ -91,7 +91,7 @@ impl Traces {
             Stamp::of(&self.path).ok_or_else(|| Error::engine(format!("{path}: it went away"), "no such file"))?;
         if stamp.log {
             let what = format!("{path}: it has a log beside it, which cannot be read without the right to write there");
-            return Err(Error::config(what).hint("copy the file and its -wal to a folder of your own, and read that"));
+            return Err(Error::new(ErrorKind::Engine, what).hint("copy the file and its -wal to a folder of your own, and read that"));
         }
         self.access = Access::Immutable(stamp);
         Ok(())

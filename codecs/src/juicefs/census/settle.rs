@@ -196,6 +196,10 @@ impl<E> Settling<'_, E> {
         if !seen.nodes.contains(ROOT_INODE) {
             self.found("root", false, "the root has no node".to_owned())?;
         }
+        for id in std::mem::take(&mut self.census.stripped_tokens) {
+            let text = format!("delegation token {id}: its bytes were taken out of the dump; it is not carried");
+            self.found("token without bytes", false, text)?;
+        }
         if self.census.doubled > 0 {
             let text = format!("{} nodes were seen twice", self.census.doubled);
             self.found("doubled node", false, text)?;
