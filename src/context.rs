@@ -19,8 +19,9 @@ impl Context {
     pub(crate) fn new(common: Common) -> Result<Self> {
         let stop = Stop::new();
         let on_signal = stop.clone();
-        let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-            .map_err(|error| Error::engine("signals", error))?;
+        let mut signals =
+            signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
+                .map_err(|error| Error::engine("signals", error))?;
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {

@@ -98,9 +98,11 @@ impl Place {
             Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
             Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
-            Self::Pipe => {
-                Box::new(ArchiveSink::<JuiceFs>::pipe("standard output", Box::new(std::io::stdout()), options.keep_secrets))
-            }
+            Self::Pipe => Box::new(ArchiveSink::<JuiceFs>::pipe(
+                "standard output",
+                Box::new(std::io::stdout()),
+                options.keep_secrets,
+            )),
             Self::Rdb { .. } => return Err(Error::config(format!("{self} can only be read"))),
             Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
         })

@@ -72,7 +72,10 @@ impl Printer {
             let rate = rows as f64 / took.as_secs_f64().max(0.001);
             let proven = if report.proven { ", read back and equal" } else { "" };
             let seconds = took.as_secs_f64();
-            self.line(format!("{verb}: {rows} rows in {seconds:.2} s, {rate:.0} rows/s, snapshot {}{proven}", report.about.guarantee));
+            self.line(format!(
+                "{verb}: {rows} rows in {seconds:.2} s, {rate:.0} rows/s, snapshot {}{proven}",
+                report.about.guarantee
+            ));
             report.about.notes.iter().for_each(|note| self.line(format!("note: {note}")));
             self.line(format!("tally: {:032x}", total.digest));
         }

@@ -13,8 +13,8 @@ use crate::sort::{self, Sorting};
 use crate::spill::{Sorted, SpillDir};
 use crate::stage::{self, Inbox, Outbox, Turnstile};
 use crate::{
-    About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Partition, Result, Scope, Sink,
-    Snapshot, Source, Stop,
+    About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Partition, Result, Scope,
+    Sink, Snapshot, Source, Stop,
 };
 
 /// How a copy is to be run.
@@ -147,12 +147,7 @@ fn settle_one<S: System>(
 }
 
 /// Reads the target back and compares it with the tally of what was loaded.
-fn prove<S: System>(
-    sink: &mut dyn Sink<S>,
-    seal: &S::Batch,
-    tally: &Tally<S::Kind>,
-    copy: &Copy<'_, S>,
-) -> Result<()> {
+fn prove<S: System>(sink: &mut dyn Sink<S>, seal: &S::Batch, tally: &Tally<S::Kind>, copy: &Copy<'_, S>) -> Result<()> {
     let target = sink.uncommitted()?;
     let mut found = crate::verify::tally(target.as_ref(), &Scope::default(), copy.options.threads, copy.stop)?;
     target.finish()?;

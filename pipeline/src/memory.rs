@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metaferry_codecs::system::{Batch, Kind, System};
 
 use crate::{
-    About, Commit, Emit, Error, ErrorKind, Guarantee, Loader, Needs, KindSet, Partition, Result, Scope, Sink, Snapshot,
+    About, Commit, Emit, Error, ErrorKind, Guarantee, KindSet, Loader, Needs, Partition, Result, Scope, Sink, Snapshot,
     Source, Stop,
 };
 

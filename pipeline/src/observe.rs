@@ -43,7 +43,15 @@ impl<S: System> Observer<S> {
     pub(crate) fn new(census: S::Census, dir: &SpillDir, budget_bytes: usize, strips_secrets: bool) -> Self {
         let (first, second) = (budget_bytes / 8, budget_bytes - budget_bytes / 8);
         let books = Books { first: Aggregator::new(dir, first), second: Aggregator::new(dir, second) };
-        Self { census, books, strips_secrets, seal: None, tally: Tally::default(), findings: Findings::default(), rows: BTreeMap::new() }
+        Self {
+            census,
+            books,
+            strips_secrets,
+            seal: None,
+            tally: Tally::default(),
+            findings: Findings::default(),
+            rows: BTreeMap::new(),
+        }
     }
 
     /// Takes a batch in; gives back what goes on to the loaders.

@@ -201,7 +201,8 @@ fn rows_that_differ<S: System>(
     limit: usize,
     verdict: &mut Verdict<S>,
 ) -> Result<()> {
-    let differing: BTreeSet<(S::Kind, u16)> = verdict.differences.iter().map(|&(kind, bucket, _)| (kind, bucket)).collect();
+    let differing: BTreeSet<(S::Kind, u16)> =
+        verdict.differences.iter().map(|&(kind, bucket, _)| (kind, bucket)).collect();
     let owned = |next: Option<(&[u8], &[u8])>| next.map(|(key, row)| (key.to_vec(), row.to_vec()));
     let (mut ours, mut theirs) = (owned(left.next()?), owned(right.next()?));
     loop {
@@ -240,7 +241,8 @@ fn compare<S: System>(
     };
     let (left, right) = (unpacked(&left)?, unpacked(&right)?);
     let absent = Tally::default();
-    let tally_of = |side: &Option<(Tally<S::Kind>, String)>| side.as_ref().map_or(absent.clone(), |side| side.0.clone());
+    let tally_of =
+        |side: &Option<(Tally<S::Kind>, String)>| side.as_ref().map_or(absent.clone(), |side| side.0.clone());
     let differences = tally_of(&left).differences(&tally_of(&right));
     let Some(&(kind, bucket, class)) = differences.first() else { return Ok(()) };
     if !differing.contains(&(kind, bucket)) {

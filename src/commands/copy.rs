@@ -65,7 +65,9 @@ pub(crate) fn migrate(
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
     let outcome = run(context, "migrate", &source, &target, &options)?;
     if !context.common.quiet {
-        eprintln!("note: {source} must stay offline or read-only from now on: both would hand out the same object names");
+        eprintln!(
+            "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
+        );
     }
     Ok(outcome)
 }

@@ -32,8 +32,16 @@ pub(crate) fn run(context: &Context, files: u64, dir: Option<PathBuf>) -> Result
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     let steps = [
         Step { name: "make a volume", args: words(&["load", &volume, &sqlite("one.db")]), file: Some(place("one.db")) },
-        Step { name: "dump it", args: words(&["dump", &sqlite("one.db"), &archive.to_string_lossy()]), file: Some(archive.clone()) },
-        Step { name: "load the dump", args: words(&["load", &archive.to_string_lossy(), &sqlite("two.db")]), file: Some(place("two.db")) },
+        Step {
+            name: "dump it",
+            args: words(&["dump", &sqlite("one.db"), &archive.to_string_lossy()]),
+            file: Some(archive.clone()),
+        },
+        Step {
+            name: "load the dump",
+            args: words(&["load", &archive.to_string_lossy(), &sqlite("two.db")]),
+            file: Some(place("two.db")),
+        },
         Step { name: "verify", args: words(&["verify", &sqlite("one.db"), &sqlite("two.db")]), file: None },
     ];
     let mut table = table(["step", "rows", "seconds", "rows/s", "peak MiB", "size MiB"]);

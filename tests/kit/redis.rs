@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) struct Redis {
     child: Child,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     port: u16,
 }
 
@@ -35,7 +35,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is needed: install the package redis-server");
-        let server = Self { child, folder, port };
+        let server = Self { child, _folder: folder, port };
         let deadline = Instant::now() + Duration::from_secs(20);
         while server.cli(&["PING"]).trim() != "PONG" {
             assert!(Instant::now() < deadline, "redis-server did not start");
@@ -62,17 +62,8 @@ impl Redis {
             return String::new();
         }
         let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(args).output();
-        String::from_utf8_lossy(&output.expect("redis-cli is needed: install the package redis-server").stdout).into_owned()
-    }
-
-    /// Kills the server at once.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+        String::from_utf8_lossy(&output.expect("redis-cli is needed: install the package redis-server").stdout)
+            .into_owned()
     }
 }
 

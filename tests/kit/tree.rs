@@ -143,7 +143,8 @@ impl Listing<'_> {
         let mut chunks: Vec<_> = rows.filter(|row| row["index"].as_u64().unwrap_or(0) <= last).collect();
         chunks.sort_by_key(|row| row["index"].as_u64().unwrap_or(0));
         if !chunks.is_empty() && line["type"] == 1 {
-            let chunks: Vec<_> = chunks.iter().map(|row| json!({ "index": row["index"], "records_hex": records(row) })).collect();
+            let chunks: Vec<_> =
+                chunks.iter().map(|row| json!({ "index": row["index"], "records_hex": records(row) })).collect();
             line.insert("chunks".to_owned(), json!(chunks));
         }
     }
@@ -174,7 +175,11 @@ fn records(row: &Value) -> String {
     let record = |slice: &Value| {
         format!(
             "{:08x}{:016x}{:08x}{:08x}{:08x}",
-            number(slice, "pos"), number(slice, "id"), number(slice, "size"), number(slice, "off"), number(slice, "len")
+            number(slice, "pos"),
+            number(slice, "id"),
+            number(slice, "size"),
+            number(slice, "off"),
+            number(slice, "len")
         )
     };
     slices.map(record).collect()

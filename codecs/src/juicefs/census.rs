@@ -157,7 +157,8 @@ impl system::Census for Census {
                 }
             }
             Batch::Token(rows) => {
-                self.highest.token = rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
+                self.highest.token =
+                    rows.iter().fold(self.highest.token, |highest, row| highest.max(u64::from(row.id)));
                 let stripped = rows.iter().filter(|row| row.token.is_empty());
                 self.stripped_tokens.extend(stripped.map(|row| row.id).filter(|_| self.options.mend));
                 return Ok(self.options.mend && rows.iter().all(|row| row.token.is_empty()));
@@ -265,11 +266,7 @@ impl Census {
         self.options.mend && self.options.defaults
     }
 
-    fn slices<L: Ledger>(
-        &mut self,
-        slices: impl Iterator<Item = (u64, u32)>,
-        ledger: &mut L,
-    ) -> Result<(), L::Error> {
+    fn slices<L: Ledger>(&mut self, slices: impl Iterator<Item = (u64, u32)>, ledger: &mut L) -> Result<(), L::Error> {
         let seen = Arc::clone(&self.seen);
         let mut used = seen.slices.hand();
         let every_slice = self.every_slice();

@@ -298,7 +298,12 @@ mod census {
             ]
             .into(),
             vec![Parent { inode: 2, parent: 1, count: 1 }, Parent { inode: 2, parent: 3, count: 1 }].into(),
-            vec![Chunk { inode: 2, index: 0, slices: Slices(vec![Slice { id: 1, size: 5, len: 5, ..Slice::default() }]) }].into(),
+            vec![Chunk {
+                inode: 2,
+                index: 0,
+                slices: Slices(vec![Slice { id: 1, size: 5, len: 5, ..Slice::default() }]),
+            }]
+            .into(),
             vec![
                 DirStat { inode: 1, length: 5, space: 8192, inodes: 2 },
                 DirStat { inode: 3, length: 5, space: 8192, inodes: 2 },
@@ -356,15 +361,20 @@ mod census {
         let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
         counters[4].value = 0;
         let outcomes = run(&stale, CensusOptions { mend: true, amend: true, defaults: true, keep_counters: false });
-        let derived: Vec<_> = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Derived(batch) => Some(batch),
-            _ => None,
-        }).collect();
+        let derived: Vec<_> = outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Derived(batch) => Some(batch),
+                _ => None,
+            })
+            .collect();
         assert!(derived.contains(&&vec![SliceRef { id: 1, size: 5, refs: 1 }].into()));
         let space = Counter { name: b"usedSpace".to_vec(), value: 20480 };
         assert!(derived.iter().any(|batch| matches!(batch, Batch::Counter(rows) if rows.contains(&space))));
         let links = |nlink| Batch::from(vec![Links { inode: 2, nlink }]);
-        let amended = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Amend { before, after } if *before == links(1) && *after == links(2)));
+        let amended = outcomes.iter().any(
+            |outcome| matches!(outcome, Outcome::Amend { before, after } if *before == links(1) && *after == links(2)),
+        );
         assert!(amended);
     }
 
@@ -375,6 +385,8 @@ mod census {
         counters[4].value = 7;
         let kept = counters.clone();
         let outcomes = run(&stale, CensusOptions { mend: true, amend: false, defaults: false, keep_counters: true });
-        assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept)));
+        assert!(
+            outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept))
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use metaferry_codecs::archive::{Entry, Header, Largest, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Guarantee, Loader, Needs, KindSet, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
 };
 
 use super::file::FileSnapshot;
@@ -91,7 +91,14 @@ impl<S: System> ArchiveSink<S> {
 
 impl<S: System> Sink<S> for ArchiveSink<S> {
     fn needs(&self) -> Needs {
-        Needs { loaders: LOADERS, ordered: KindSet::NONE, affine: true, mends: false, defaults: false, strips_secrets: !self.keep_secrets }
+        Needs {
+            loaders: LOADERS,
+            ordered: KindSet::NONE,
+            affine: true,
+            mends: false,
+            defaults: false,
+            strips_secrets: !self.keep_secrets,
+        }
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

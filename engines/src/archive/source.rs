@@ -35,8 +35,7 @@ impl ArchiveSource {
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
-        let (is_file, file) =
-            opened.map_err(|cause| Error::config(format!("{name} cannot be opened")).because(cause))?;
+        let (is_file, file) = opened.map_err(|cause| Error::engine(format!("{name}: it cannot be opened"), cause))?;
         let place = if is_file { Place::File(file) } else { Place::Pipe(Box::new(file)) };
         Ok(Self { name, place })
     }

@@ -6,13 +6,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metaferry_pipeline::{Result, Stop};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::failure;
 use super::traces::{Access, Traces};
 
 /// How long several readers are brought to one point in time before one has to do.
 const ALIGN_TIME: Duration = Duration::from_secs(2);
+/// How long a further reader of a file without a log tries to begin.
+const HOLD_TIME: Duration = Duration::from_millis(20);
 /// More readers than this gain nothing on one file.
 const MAX_READERS: usize = 16;
 
@@ -45,14 +47,18 @@ impl Database {
             }
             Ok(first) => first,
         };
-        let mode = first.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
+        let mode: String = first.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
         let mut idle = vec![first];
         for _ in 1..readers.clamp(1, MAX_READERS) {
             idle.push(traces.connect().map_err(failed)?);
         }
-        let control = traces.connect().map_err(failed)?;
-        while !align(&idle, &control, stop)? {
-            idle.truncate(1);
+        if mode == "wal" {
+            let control = traces.connect().map_err(failed)?;
+            while !align(&idle, &control, stop)? {
+                idle.truncate(1);
+            }
+        } else {
+            hold(&mut idle).map_err(failed)?;
         }
         Ok(Self {
             path: path.to_owned(),
@@ -134,6 +140,25 @@ fn align(readers: &[Connection], control: &Connection, stop: &Stop) -> Result<bo
             .map_err(failed)?;
     }
     Ok(false)
+}
+
+/// Without a log, a reader keeps every commit from ending, so all that begin while the first one reads see what it sees.
+/// A client that waits to commit lets no further reader begin, and waits for those that have: whoever cannot begin at
+/// once is left out.
+fn hold(readers: &mut Vec<Connection>) -> rusqlite::Result<()> {
+    let mut holding = Vec::new();
+    for reader in readers.drain(..) {
+        if !holding.is_empty() {
+            reader.busy_timeout(HOLD_TIME)?;
+        }
+        match begin(&reader) {
+            Err(error) if !holding.is_empty() && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => break,
+            begun => begun?,
+        }
+        holding.push(reader);
+    }
+    *readers = holding;
+    Ok(())
 }
 
 /// A number that differs between two calls if anything was committed in between.

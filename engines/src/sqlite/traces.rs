@@ -60,7 +60,9 @@ impl Traces {
     /// Looks at what lies beside a file, and decides how to read it.
     pub(super) fn look(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::new(ErrorKind::Engine, format!("{}: there is no such file", path.display())),
+            std::io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::Engine, format!("{}: there is no such file", path.display()))
+            }
             _ => Error::engine(format!("{}: it cannot be looked at", path.display()), error),
         })?;
         if !metadata.is_file() {
@@ -91,7 +93,8 @@ impl Traces {
             Stamp::of(&self.path).ok_or_else(|| Error::engine(format!("{path}: it went away"), "no such file"))?;
         if stamp.log {
             let what = format!("{path}: it has a log beside it, which cannot be read without the right to write there");
-            return Err(Error::new(ErrorKind::Engine, what).hint("copy the file and its -wal to a folder of your own, and read that"));
+            return Err(Error::new(ErrorKind::Engine, what)
+                .hint("copy the file and its -wal to a folder of your own, and read that"));
         }
         self.access = Access::Immutable(stamp);
         Ok(())
@@ -113,10 +116,10 @@ impl Traces {
             Access::Immutable(_) => "?immutable=1",
         });
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(uri, flags)?;
+        let mut connection = Connection::open_with_flags(uri, flags)?;
+        connection.busy_handler(Some(wait))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -4096; PRAGMA mmap_size = 0")?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Ok(connection)
     }
 
@@ -159,4 +162,11 @@ impl Drop for Traces {
         // Whoever holds the lock sweeps, or what is left is harmless: the next client takes it away.
         drop(self.sweep());
     }
+}
+
+/// Waits for a lock in short steps, for half a minute: a client without a log that commits all the time leaves gaps that
+/// SQLite's own, longer steps hardly ever hit.
+fn wait(tries: i32) -> bool {
+    std::thread::sleep(std::time::Duration::from_micros(500));
+    tries < 60_000
 }

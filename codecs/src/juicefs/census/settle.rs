@@ -136,7 +136,11 @@ impl<E> Settling<'_, E> {
         let edges = extra + i64::from(seen.edges.contains(inode));
         let nlink = if nodes == 0 { 1 } else { nlink };
         if edges != nlink && edges > 0 {
-            self.found("link count", self.census.options.amend, format!("inode {inode}: link count {nlink}, {edges} edges lead to it"))?;
+            self.found(
+                "link count",
+                self.census.options.amend,
+                format!("inode {inode}: link count {nlink}, {edges} edges lead to it"),
+            )?;
             self.relink(inode, nlink, edges)?;
         }
         if orphan > 0 && group.parents != edges {
@@ -153,7 +157,11 @@ impl<E> Settling<'_, E> {
             return Ok(());
         }
         let right = subdirectories + 2;
-        self.found("link count", self.census.options.amend, format!("directory {inode}: link count {nlink}, {right} is right"))?;
+        self.found(
+            "link count",
+            self.census.options.amend,
+            format!("directory {inode}: link count {nlink}, {right} is right"),
+        )?;
         self.relink(inode, nlink, right)
     }
 
