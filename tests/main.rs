@@ -1,6 +1,13 @@
 //! The one test binary: fixtures written by a real JuiceFS, every copy between every pair of stores, the command line and
 //! its exit codes, faults. Servers are started on spare ports in temporary folders.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says so by panicking"
+)]
+
 mod cli;
 mod fixtures;
 mod kit;

@@ -327,10 +327,10 @@ pub(crate) fn tally_rows<K: crate::system::Kind, R: Row>(kind: K, rows: &[R], ta
     let mut cell = crate::tally::Cell::default();
     for row in rows.iter().filter(|row| !row.is_volatile()) {
         let this = crate::tally::bucket_of(row.bucket_id());
-        if bucket != Some(this) {
-            if let Some(bucket) = bucket.replace(this) {
-                tally.cell(kind, bucket).add(&std::mem::take(&mut cell));
-            }
+        if bucket != Some(this)
+            && let Some(bucket) = bucket.replace(this)
+        {
+            tally.cell(kind, bucket).add(&std::mem::take(&mut cell));
         }
         buffer.clear();
         row.put_primary(&mut buffer);

@@ -162,7 +162,9 @@ fn prove<S: System>(sink: &mut dyn Sink<S>, seal: &S::Batch, tally: &Tally<S::Ki
     .hint("the target was not committed; run again, and report this if it comes again"))
 }
 
-type Transferred<S> = (Vec<Observer<S>>, Vec<Box<dyn Loader<S>>>);
+type Loaders<S> = Vec<Box<dyn Loader<S>>>;
+
+type Transferred<S> = (Vec<Observer<S>>, Loaders<S>);
 
 /// What a scanner leaves behind: what it observed, and its share of the rows that must be sorted first.
 type Scanned<S> = (Observer<S>, Sorted);
@@ -201,11 +203,11 @@ impl<S: System> Copy<'_, S> {
         &self,
         partitions: &[Partition<S>],
         observers: Vec<Observer<S>>,
-        loaders: Vec<Box<dyn Loader<S>>>,
+        loaders: Loaders<S>,
     ) -> Result<Transferred<S>> {
         let next = &AtomicUsize::new(0);
         let workers = observers.into_iter().zip(loaders).map(|(observer, mut loader)| {
-            move |_: &Outbox<Load<S>>| {
+            move || {
                 let mut observer = Some(observer);
                 while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut send = |load: Load<S>| self.load(loader.as_mut(), load.batch);
@@ -215,7 +217,7 @@ impl<S: System> Copy<'_, S> {
                 Ok((observer, loader))
             }
         });
-        let (worked, _) = stage::run(1, self.stop, workers.collect(), nobody())?;
+        let worked = stage::run_alone(self.stop, workers.collect())?;
         let (observers, loaders): (Vec<_>, _) = worked.into_iter().unzip();
         Ok((observers.into_iter().flatten().collect(), loaders))
     }
@@ -226,9 +228,9 @@ impl<S: System> Copy<'_, S> {
         &self,
         partitions: &[Partition<S>],
         observers: Vec<Observer<S>>,
-        loaders: Vec<Box<dyn Loader<S>>>,
+        loaders: Loaders<S>,
         misfits: KindSet,
-    ) -> Result<(Vec<Scanned<S>>, Vec<Box<dyn Loader<S>>>)> {
+    ) -> Result<(Vec<Scanned<S>>, Loaders<S>)> {
         let scanners = observers.len();
         let sort_bytes = self.options.memory_bytes / 4 / scanners;
         let lane_bytes = self.queue_bytes() / scanners;
@@ -261,7 +263,8 @@ impl<S: System> Copy<'_, S> {
                 Ok((observer.ok_or_else(lost)?, sorting.finish()?))
             }
         });
-        stage::run(self.queue_bytes(), self.stop, scan_all.collect(), self.consumers(loaders))
+        let load_all = loaders.into_iter().map(|loader| move |inbox: &Inbox<Load<S>>| self.consume(loader, inbox));
+        stage::run(self.queue_bytes(), self.stop, scan_all.collect(), load_all.collect())
     }
 
     /// Scans one partition; the observer sees every batch, `send` gets what is to be loaded.
@@ -286,19 +289,12 @@ impl<S: System> Copy<'_, S> {
         Ok(())
     }
 
-    fn consumers<'s>(
-        &'s self,
-        loaders: Vec<Box<dyn Loader<S>>>,
-    ) -> Vec<impl FnOnce(&Inbox<Load<S>>) -> Result<Box<dyn Loader<S>>> + Send + 's> {
-        let consume = |mut loader: Box<dyn Loader<S>>| {
-            move |inbox: &Inbox<Load<S>>| {
-                while let Some((load, _permit)) = inbox.recv()? {
-                    self.load(loader.as_mut(), load.batch)?;
-                }
-                Ok(loader)
-            }
-        };
-        loaders.into_iter().map(consume).collect()
+    /// One loader's end of the queue.
+    fn consume(&self, mut loader: Box<dyn Loader<S>>, inbox: &Inbox<Load<S>>) -> Result<Box<dyn Loader<S>>> {
+        while let Some((load, _permit)) = inbox.recv()? {
+            self.load(loader.as_mut(), load.batch)?;
+        }
+        Ok(loader)
     }
 
     fn observers(&self, workers: usize, about: &About) -> Vec<Observer<S>> {
@@ -318,9 +314,4 @@ impl<S: System> Copy<'_, S> {
     fn queue_bytes(&self) -> usize {
         self.options.memory_bytes / 8
     }
-}
-
-/// No consumers, for stages whose producers keep what they make.
-fn nobody<S: System>() -> Vec<fn(&Inbox<Load<S>>) -> Result<()>> {
-    Vec::new()
 }

@@ -72,6 +72,27 @@ where
     }
 }
 
+/// Runs every worker in a thread of its own, without a queue, and returns what they returned, in their order. Errors stop
+/// all of them, as in [`run`].
+pub fn run_alone<A, W>(stop: &Stop, workers: Vec<W>) -> Result<Vec<A>>
+where
+    A: Send,
+    W: FnOnce() -> Result<A> + Send,
+{
+    type Nobody = fn(&Inbox<Nothing>) -> Result<()>;
+    let workers = workers.into_iter().map(|work| |_: &Outbox<Nothing>| work());
+    Ok(run(1, stop, workers.collect(), Vec::<Nobody>::new())?.0)
+}
+
+/// What is never sent.
+enum Nothing {}
+
+impl Weighed for Nothing {
+    fn bytes(&self) -> usize {
+        match *self {}
+    }
+}
+
 /// Where a producer puts its items.
 pub struct Outbox<T> {
     sender: Sender<(T, Permit)>,

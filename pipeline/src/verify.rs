@@ -9,7 +9,7 @@ use metaferry_codecs::system::{Batch, Class, Kind, System};
 
 use crate::sort::Sorting;
 use crate::spill::{Sorted, SpillDir};
-use crate::stage::{self, Inbox, Outbox, Weighed};
+use crate::stage;
 use crate::{About, Emit, Error, Result, Scope, Snapshot, Source, Stop};
 
 /// Opens a source, as often as it is asked.
@@ -129,15 +129,6 @@ fn sorted<S: System>(open: Open<'_, S>, scope: &Scope<S>, options: &Options, sto
     Sorted::merge(shares)
 }
 
-/// Nothing is ever queued here.
-struct Nothing;
-
-impl Weighed for Nothing {
-    fn bytes(&self) -> usize {
-        0
-    }
-}
-
 type Take<'a, B> = &'a mut dyn FnMut(B) -> Result<()>;
 type Scanning<'a, B> = &'a mut dyn FnMut(Take<'_, B>) -> Result<()>;
 
@@ -153,7 +144,7 @@ fn each_worker<S: System, R: Send>(
     partitions.sort_by_key(|partition| std::cmp::Reverse(partition.weight));
     let (next, partitions, work) = (&AtomicUsize::new(0), &partitions, &work);
     let worker = |_| {
-        move |_: &Outbox<Nothing>| {
+        move || {
             work(&mut |take| {
                 let mut filter = Filter { scope, take, stop };
                 while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -163,8 +154,7 @@ fn each_worker<S: System, R: Send>(
             })
         }
     };
-    let nobody: Vec<fn(&Inbox<Nothing>) -> Result<()>> = Vec::new();
-    Ok(stage::run(1, stop, (0..threads.max(1)).map(worker).collect(), nobody)?.0)
+    stage::run_alone(stop, (0..threads.max(1)).map(worker).collect())
 }
 
 /// Passes on what is in scope, in canonical form.

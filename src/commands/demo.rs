@@ -75,8 +75,10 @@ fn take(step: &Step) -> Result<Vec<String>> {
         return Err(Error::corrupt(format!("{}: {}", step.name, text.trim_end().lines().last().unwrap_or("failed"))));
     }
     let summary: Value = serde_json::from_slice(&output.stdout).map_err(|error| Error::engine(step.name, error))?;
-    let rows = summary["rows"].as_object().map(|rows| rows.values().filter_map(Value::as_u64).sum());
-    let rows: u64 = rows.or_else(|| summary["left_tally"]["rows"].as_u64()).unwrap_or_default();
+    let loaded = summary.get("rows").and_then(Value::as_object);
+    let loaded = loaded.map(|rows| rows.values().filter_map(Value::as_u64).sum());
+    let compared = summary.pointer("/left_tally/rows").and_then(Value::as_u64);
+    let rows: u64 = loaded.or(compared).unwrap_or_default();
     let mib = |bytes: u64| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let size = step.file.as_ref().and_then(|file| file.metadata().ok()).map(|file| mib(file.len())).unwrap_or_default();
     let rate = format!("{:.0}", rows as f64 / seconds);

@@ -97,9 +97,9 @@ fn the_canonical_form_is_frozen() {
     sample().put_primary(&mut form);
     assert_eq!(
         form,
-        bytes(concat!(
+        bytes(
             "02 0802 1801 21a401 29e803 31e903 3b00f15365 4301f15365 4b02f15365 5315cd5b07 5bb168de3a 6001 720000 60 8001"
-        ))
+        )
     );
     assert_eq!(tally(vec![sample()]).of(Kind::Node).digest, 270_700_174_784_201_332_539_956_245_740_028_604_815);
 }
