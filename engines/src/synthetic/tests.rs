@@ -259,35 +259,3 @@ fn addresses_are_read_or_refused() {
         assert!(SyntheticSource::parse(wrong).is_err(), "{wrong}");
     }
 }
-
-/// Rows and speed of a whole volume; run by name, in release.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    struct Count(BTreeMap<Kind, usize>);
-    impl Emit<JuiceFs> for Count {
-        fn emit(&mut self, batch: Batch) -> Result<()> {
-            *self.0.entry(batch.kind()).or_default() += batch.len();
-            Ok(())
-        }
-        fn damaged(&mut self, _place: String, _why: metaferry_codecs::Error) -> Result<()> {
-            Ok(())
-        }
-        fn left_behind(&mut self, _what: &'static str, _count: u64) {}
-    }
-    let address = std::env::var("SYNTHETIC").unwrap_or("synthetic://".to_owned());
-    let start = std::time::Instant::now();
-    let volume = volume(&address, PARTITION_PLACES);
-    println!("{} ready after {:?}", volume.about().origin, start.elapsed());
-    let mut count = Count(BTreeMap::new());
-    for &kind in Kind::all() {
-        let start = std::time::Instant::now();
-        let scope = Scope { kinds: Some([kind].into()), buckets: None };
-        for partition in volume.plan(&scope).unwrap() {
-            volume.scan(&partition, &mut count).unwrap();
-        }
-        println!("{kind:?}: {} rows in {:?}", count.0.get(&kind).unwrap_or(&0), start.elapsed());
-    }
-    let (rows, seconds) = (count.0.values().sum::<usize>(), start.elapsed().as_secs_f64());
-    println!("{rows} rows in {seconds:.2} s: {:.1} M rows/s", rows as f64 / seconds / 1e6);
-}

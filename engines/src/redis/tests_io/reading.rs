@@ -192,11 +192,11 @@ fn what_is_no_volume_is_refused() {
     let server = Server::start(&[]);
     server.connect().command(&[b"MSET", b"a", b"1", b"b", b"2"]).unwrap();
     let error = server_source(&server.url(), RedisOptions::default()).snapshot(1, &Stop::new()).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("not a JuiceFS volume: 2 keys"), "{error}");
     server.connect().command(&[b"SAVE"]).unwrap();
     let error = read(file_source(&server.folder.path().join("dump.rdb"))).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("not a JuiceFS volume: 2 keys"), "{error}");
     let error = read(file_source(std::path::Path::new("/nowhere.rdb"))).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);

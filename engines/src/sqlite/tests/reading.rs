@@ -191,13 +191,13 @@ fn what_is_no_volume_is_said_to_be_what_it_is() {
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(error.to_string().contains(part) && error.to_string().contains(name), "{error:?}");
     };
-    fails("missing.db", ErrorKind::Config, "no such file");
+    fails("missing.db", ErrorKind::Engine, "no such file");
     folder.put("garbage.db", &[0x5a; 8192]);
     fails("garbage.db", ErrorKind::Corrupt, "no SQLite database");
     folder.put("zero.db", b"");
-    fails("zero.db", ErrorKind::Config, "no JuiceFS volume");
+    fails("zero.db", ErrorKind::Corrupt, "no JuiceFS volume");
     sql(&folder.path("foreign.db"), "CREATE TABLE songs (title)");
-    fails("foreign.db", ErrorKind::Config, "no JuiceFS volume");
+    fails("foreign.db", ErrorKind::Corrupt, "no JuiceFS volume");
     folder.put("half.db", &fixture("empty/sqlite/store.db"));
     sql(&folder.path("half.db"), "DELETE FROM jfs_setting");
     fails("half.db", ErrorKind::Corrupt, "never finished");

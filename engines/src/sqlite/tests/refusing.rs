@@ -129,7 +129,7 @@ fn the_prefix_of_the_tables_is_that_of_the_address() {
     let source: Box<dyn metaferry_pipeline::Source<_>> = Box::new(super::super::SqliteSource::new(address));
     let snapshot = source.snapshot(1, &metaferry_pipeline::Stop::new()).unwrap();
     assert_eq!(super::kit::rows(snapshot.as_ref()).of(Kind::Counter).len(), 6);
-    assert_eq!(super::kit::open(&folder.path("store.db"), 1).err().unwrap().kind(), ErrorKind::Config);
+    assert_eq!(super::kit::open(&folder.path("store.db"), 1).err().unwrap().kind(), ErrorKind::Corrupt);
     assert_eq!(SqliteAddress::parse("sqlite3://").unwrap_err().kind(), ErrorKind::Config);
     assert_eq!(SqliteAddress::parse("sqlite3://a?table_prefix=%60").unwrap_err().kind(), ErrorKind::Config);
     assert_eq!(SqliteAddress::parse("sqlite3://a.db").unwrap(), SqliteAddress::file("a.db"));
