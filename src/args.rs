@@ -23,7 +23,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "N", default_value_t = default_threads(), value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
     /// Memory for what is on the way, in MiB; what does not fit goes to the spill folder
-    #[arg(long, global = true, value_name = "MIB", default_value_t = 96, value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
     pub(crate) memory: u32,
     /// Folder for what does not fit in memory [default: the system's]
     #[arg(long, global = true, value_name = "DIR")]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use metaferry_codecs::Tally;
 use metaferry_codecs::system::{Batch, Census, CensusOptions, Kind, Outcome, System};
 
-use crate::observe::{Observer, Settled};
+use crate::observe::{Merged, Observer, Settled};
 use crate::scan::{Load, Scan};
 use crate::sort::{self, Sorting};
 use crate::spill::{Sorted, SpillDir};
@@ -91,14 +91,14 @@ pub fn copy<S: System>(
     }
     sink.prepare(&about, stop)?;
     let copy = Copy { snapshot: snapshot.as_ref(), options, needs, monitor, stop };
-    let (observers, mut loaders) = copy.transfer(sink.as_mut(), &about)?;
+    let (merged, mut loaders) = copy.transfer(sink.as_mut(), &about)?;
     snapshot.finish()?;
-    let nothing = || Error::new(ErrorKind::Bug, "a copy ran without a scanner");
-    let merged = Observer::merge(observers).ok_or_else(nothing)?;
     monitor.begin("settle", 0);
-    let first = loaders.first_mut().ok_or_else(nothing)?;
+    let no_loader = || Error::new(ErrorKind::Bug, "a copy ran without a loader");
+    let first = loaders.first_mut().ok_or_else(no_loader)?;
     let mut rows = merged.rows.clone();
-    let settled = merged.settle(&mut |outcome| settle_one(outcome, needs, first.as_mut(), &mut rows, monitor))?;
+    let mut emit = |outcome| settle_one(outcome, needs, first.as_mut(), &mut rows, monitor);
+    let settled = merged.settle(&options.spill, copy.ledger_bytes(), &mut emit)?;
     for loader in loaders {
         stop.check()?;
         loader.finish()?;
@@ -164,10 +164,10 @@ fn prove<S: System>(sink: &mut dyn Sink<S>, seal: &S::Batch, tally: &Tally<S::Ki
 
 type Loaders<S> = Vec<Box<dyn Loader<S>>>;
 
-type Transferred<S> = (Vec<Observer<S>>, Loaders<S>);
+type Transferred<S> = (Merged<S>, Loaders<S>);
 
 /// What a scanner leaves behind: what it observed, and its share of the rows that must be sorted first.
-type Scanned<S> = (Observer<S>, Sorted);
+type Scanned<S> = (Merged<S>, Sorted);
 
 impl<S: System> Copy<'_, S> {
     fn transfer(&self, sink: &mut dyn Sink<S>, about: &About) -> Result<Transferred<S>> {
@@ -190,12 +190,12 @@ impl<S: System> Copy<'_, S> {
         }
         let misfits = self.needs.ordered.without(about.ordered);
         let (scanned, mut loaders) = self.queued(&partitions, observers, loaders, misfits)?;
-        let (observers, sorted) = scanned.into_iter().unzip();
+        let (merged, sorted): (Vec<_>, _) = scanned.into_iter().unzip();
         if let (false, Some(loader)) = (misfits.is_empty(), loaders.first_mut()) {
             self.monitor.begin("load sorted", 0);
             sort::drain::<S>(sorted, self.stop, &mut |batch| self.load(loader.as_mut(), batch))?;
         }
-        Ok((observers, loaders))
+        Ok((merge(merged)?, loaders))
     }
 
     /// Each worker scans and loads what it scanned: the batches of a partition stay together, and nothing is queued.
@@ -214,12 +214,12 @@ impl<S: System> Copy<'_, S> {
                     self.scan(partition, &mut observer, &mut send)?;
                     loader.end_partition()?;
                 }
-                Ok((observer, loader))
+                Ok((finish(observer)?, loader))
             }
         });
         let worked = stage::run_alone(self.stop, workers.collect())?;
-        let (observers, loaders): (Vec<_>, _) = worked.into_iter().unzip();
-        Ok((observers.into_iter().flatten().collect(), loaders))
+        let (merged, loaders): (Vec<_>, _) = worked.into_iter().unzip();
+        Ok((merge(merged)?, loaders))
     }
 
     /// Scanners and loaders with a queue between them. A turnstile keeps the order of the plan where the sink needs any;
@@ -259,8 +259,7 @@ impl<S: System> Copy<'_, S> {
                         one(partition, &mut |load| outbox.send(load))?;
                     }
                 }
-                let lost = || Error::new(ErrorKind::Bug, "a scanner lost its observer");
-                Ok((observer.ok_or_else(lost)?, sorting.finish()?))
+                Ok((finish(observer)?, sorting.finish()?))
             }
         });
         let load_all = loaders.into_iter().map(|loader| move |inbox: &Inbox<Load<S>>| self.consume(loader, inbox));
@@ -305,13 +304,28 @@ impl<S: System> Copy<'_, S> {
             keep_counters: self.options.keep_counters,
         };
         let census = S::Census::new(options);
-        let share = self.options.memory_bytes * 3 / 8 / workers;
+        let share = self.ledger_bytes() / workers;
         let strips = self.needs.strips_secrets && !self.options.keep_secrets;
         let observer = |_| Observer::new(census.share(), &self.options.spill, share, strips);
         (0..workers).map(observer).collect()
     }
 
+    fn ledger_bytes(&self) -> usize {
+        self.options.memory_bytes / 4
+    }
+
     fn queue_bytes(&self) -> usize {
         self.options.memory_bytes / 8
     }
+}
+
+fn finish<S: System>(observer: Option<Observer<S>>) -> Result<Merged<S>> {
+    observer.ok_or_else(|| Error::new(ErrorKind::Bug, "a scanner lost its observer"))?.finish()
+}
+
+fn merge<S: System>(parts: Vec<Merged<S>>) -> Result<Merged<S>> {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().ok_or_else(|| Error::new(ErrorKind::Bug, "a copy ran without a scanner"))?;
+    parts.for_each(|part| all.add(part));
+    Ok(all)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use metaferry_codecs::Tally;
 use metaferry_codecs::system::{Batch, Census, Ledger, Outcome, Sum, System};
 
-use crate::spill::{Aggregator, SpillDir};
+use crate::spill::{Aggregator, SpillDir, Sums};
 use crate::{Findings, Result};
 
 /// Both rounds of sums of one worker.
@@ -33,10 +33,10 @@ pub(crate) struct Observer<S: System> {
     books: Books,
     strips_secrets: bool,
     /// The batch that makes a target usable, once it came by.
-    pub(crate) seal: Option<S::Batch>,
-    pub(crate) tally: Tally<S::Kind>,
+    seal: Option<S::Batch>,
+    tally: Tally<S::Kind>,
     pub(crate) findings: Findings,
-    pub(crate) rows: BTreeMap<S::Kind, u64>,
+    rows: BTreeMap<S::Kind, u64>,
 }
 
 impl<S: System> Observer<S> {
@@ -75,48 +75,33 @@ impl<S: System> Observer<S> {
         Ok(Some(batch))
     }
 
-    /// Merges the observers of all scanners into one.
-    pub(crate) fn merge(observers: Vec<Self>) -> Option<Merged<S>> {
-        let mut observers = observers.into_iter();
-        let Self { mut census, books, mut seal, mut tally, mut findings, mut rows, .. } = observers.next()?;
-        let (mut first, mut second) = (vec![books.first], vec![books.second]);
-        for other in observers {
-            census.merge(other.census);
-            tally.add(&other.tally);
-            findings.merge(other.findings);
-            seal = seal.or(other.seal);
-            for (kind, more) in other.rows {
-                *rows.entry(kind).or_default() += more;
-            }
-            first.push(other.books.first);
-            second.push(other.books.second);
-        }
-        Some(Merged { census, first, second, seal, tally, findings, rows })
+    /// Ends what a scanner observed; its sums are sorted in its own worker.
+    pub(crate) fn finish(self) -> Result<Merged<S>> {
+        let Self { census, books, seal, tally, findings, rows, .. } = self;
+        let (first, second) = (vec![books.first.finish()?], vec![books.second.finish()?]);
+        Ok(Merged { census, first, second, seal, tally, findings, rows })
     }
 }
 
-/// What all scanners saw.
+/// What scanners saw.
 pub(crate) struct Merged<S: System> {
     census: S::Census,
-    first: Vec<Aggregator<4>>,
-    second: Vec<Aggregator<4>>,
-    pub(crate) seal: Option<S::Batch>,
-    pub(crate) tally: Tally<S::Kind>,
-    pub(crate) findings: Findings,
+    first: Vec<Sums<4>>,
+    second: Vec<Sums<4>>,
+    seal: Option<S::Batch>,
+    tally: Tally<S::Kind>,
+    findings: Findings,
     pub(crate) rows: BTreeMap<S::Kind, u64>,
 }
 
 /// Lets what the first round leads to be booked in the second.
-struct Bridge<'a>(&'a mut Vec<Aggregator<4>>);
+struct Bridge(Aggregator<4>);
 
-impl Ledger for Bridge<'_> {
+impl Ledger for Bridge {
     type Error = crate::Error;
 
     fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        match self.0.first_mut() {
-            Some(aggregator) => aggregator.add(key, delta),
-            None => Ok(()),
-        }
+        self.0.add(key, delta)
     }
 
     fn add_first(&mut self, _key: [u64; 2], _delta: [i64; 4]) -> Result<()> {
@@ -132,12 +117,32 @@ pub(crate) struct Settled<S: System> {
 }
 
 impl<S: System> Merged<S> {
+    /// Adds what another scanner saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.census.merge(other.census);
+        self.tally.add(&other.tally);
+        self.findings.merge(other.findings);
+        self.seal = self.seal.take().or(other.seal);
+        for (kind, more) in other.rows {
+            *self.rows.entry(kind).or_default() += more;
+        }
+        self.first.extend(other.first);
+        self.second.extend(other.second);
+    }
+
     /// Settles the census; `emit` gets the rows it worked out and those it amends, and the tally follows them.
-    pub(crate) fn settle(mut self, emit: &mut dyn FnMut(Outcome<S::Batch>) -> Result<()>) -> Result<Settled<S>> {
-        let mut sums = Aggregator::finish_all(std::mem::take(&mut self.first))?;
-        self.census.bridge(&mut || -> Result<Option<Sum>> { sums.next() }, &mut Bridge(&mut self.second))?;
+    pub(crate) fn settle(
+        mut self,
+        dir: &SpillDir,
+        budget_bytes: usize,
+        emit: &mut dyn FnMut(Outcome<S::Batch>) -> Result<()>,
+    ) -> Result<Settled<S>> {
+        let mut sums = Sums::merge(self.first);
+        let mut bridge = Bridge(Aggregator::new(dir, budget_bytes));
+        self.census.bridge(&mut || -> Result<Option<Sum>> { sums.next() }, &mut bridge)?;
         drop(sums);
-        let mut sums = Aggregator::finish_all(self.second)?;
+        self.second.push(bridge.0.finish()?);
+        let mut sums = Sums::merge(self.second);
         let (tally, findings) = (&mut self.tally, &mut self.findings);
         self.census.settle(&mut || sums.next(), &mut |outcome| {
             match &outcome {
