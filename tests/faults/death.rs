@@ -142,7 +142,7 @@ fn a_lock_of_another_machine_is_respected() {
     expect_error(4, &["load", VOLUME, &redis.url()]);
     let owner = redis.cli(&["--raw", "GET", &lock]);
     run.kill();
-    let elsewhere = owner.trim().replacen("host ", "host some-other-", 1);
+    let elsewhere = owner.trim().replacen("host ", "host some-other-", 1).replacen('@', "@0", 1);
     redis.cli(&["SET", &lock, &elsewhere, "KEEPTTL"]);
     let error = expect_error(4, &["load", VOLUME, &redis.url()]);
     assert!(error.contains("some-other-") && error.contains("its lock ends in"), "{error}");

@@ -29,10 +29,13 @@ impl Run {
         assert!(Command::new("kill").args(["-INT", &self.id().to_string()]).status().unwrap().success());
     }
 
+    /// Ends it in the middle; it may have been done before.
+    #[track_caller]
     pub(super) fn kill(mut self) {
         let mut child = self.0.take().unwrap();
         child.kill().unwrap();
-        child.wait().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), None | Some(0)), "it ended by itself: {output:?}");
     }
 
     /// Waits until standard error, of a run with `--json`, tells of a phase.

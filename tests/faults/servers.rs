@@ -51,9 +51,7 @@ fn a_source_that_dies_leaves_no_target() {
         let run = Run::start(&["migrate", &redis.url(), &target, option]);
         match option {
             "--scan" => until("the load writes", || folder.names().len() > 1),
-            _ => until("the server saves", || {
-                redis.cli(&["INFO", "persistence"]).contains("rdb_bgsave_in_progress:1")
-            }),
+            _ => until("the server saves", || redis.cli(&["INFO", "persistence"]).contains("rdb_bgsave_in_progress:1")),
         }
         std::thread::sleep(Duration::from_millis(50));
         redis.kill();
