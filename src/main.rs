@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; clap prints all of them where they belong.
             let code = if error.use_stderr() { 2 } else { 0 };
-            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE };
+            drop(error.print());
+            return ExitCode::from(code);
         }
     };
     let json = args.common.json;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Display;
+use std::io::Write;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -13,6 +14,17 @@ use metaferry_pipeline::copy::Report;
 use metaferry_pipeline::verify::Verdict;
 use metaferry_pipeline::{About, Error, Findings};
 use serde_json::{Value, json};
+
+/// Writes a line to standard output. A reader who has gone away wants no more of it; how the command ended, the exit code
+/// says.
+pub(crate) fn print(text: impl Display) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// The same for standard error.
+pub(crate) fn tell(text: impl Display) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
 
 /// Prints an error: what, then its causes, then what to do.
 pub(crate) fn error(error: &Error, as_json: bool) {
@@ -25,13 +37,12 @@ pub(crate) fn error(error: &Error, as_json: bool) {
     if as_json {
         let line = json!({ "version": 1, "event": "error", "kind": format!("{:?}", error.kind()),
             "error": error.to_string(), "causes": causes, "hint": error.what_to_do() });
-        eprintln!("{line}");
-        return;
+        return tell(line);
     }
     let causes: String = causes.iter().map(|cause| format!(": {cause}")).collect();
-    eprintln!("error: {error}{causes}");
+    tell(format_args!("error: {error}{causes}"));
     if let Some(hint) = error.what_to_do() {
-        eprintln!("hint: {hint}");
+        tell(format_args!("hint: {hint}"));
     }
 }
 
@@ -44,11 +55,7 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn line(&self, text: impl Display) {
-        if self.to_stderr {
-            eprintln!("{text}");
-        } else {
-            println!("{text}");
-        }
+        if self.to_stderr { tell(text) } else { print(text) }
     }
 
     /// The summary of a copy.
@@ -86,12 +93,12 @@ impl Printer {
     fn findings(&self, findings: &Findings, mended: bool) {
         for (sort, found) in &findings.census {
             let state = if mended && found.mendable { "mended" } else { "found" };
-            eprintln!("{state}: {} of {sort}", found.count);
-            found.told.iter().for_each(|text| eprintln!("  {text}"));
+            tell(format_args!("{state}: {} of {sort}", found.count));
+            found.told.iter().for_each(|text| tell(format_args!("  {text}")));
         }
         if findings.damaged.count > 0 {
-            eprintln!("skipped: {} damaged rows", findings.damaged.count);
-            findings.damaged.told.iter().for_each(|text| eprintln!("  {text}"));
+            tell(format_args!("skipped: {} damaged rows", findings.damaged.count));
+            findings.damaged.told.iter().for_each(|text| tell(format_args!("  {text}")));
         }
         if self.quiet {
             return;

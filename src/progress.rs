@@ -10,6 +10,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use metaferry_pipeline::{Glance, Monitor};
 
 use crate::context::Context;
+use crate::output::tell;
 
 /// Draws until it is dropped.
 pub(crate) struct Progress {
@@ -91,13 +92,14 @@ impl Pen {
                 bar.set_message(pace);
                 bar.tick();
             }
-            Style::Lines if due => eprintln!("{pace}, {} of about {} rows", glance.scanned, glance.expected),
+            Style::Lines if due => {
+                tell(format_args!("{pace}, {} of about {} rows", glance.scanned, glance.expected));
+            }
             Style::Objects if due => {
-                let line = serde_json::json!({
+                tell(serde_json::json!({
                     "version": 1, "event": "progress", "phase": glance.phase, "rows": glance.scanned,
                     "loaded": glance.loaded, "expected": glance.expected, "rows_per_second": rate,
-                });
-                eprintln!("{line}");
+                }));
             }
             _ => return,
         }

@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod faults;
 mod fixtures;
 mod kit;
 mod live;

@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::args::{CopyArgs, MendArgs};
 use crate::context::Context;
 use crate::open::Place;
-use crate::output::Printer;
+use crate::output::{Printer, tell};
 use crate::progress::Progress;
 
 /// What only a load is asked.
@@ -65,9 +65,9 @@ pub(crate) fn migrate(
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
     let outcome = run(context, "migrate", &source, &target, &options)?;
     if !context.common.quiet {
-        eprintln!(
+        tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
-        );
+        ));
     }
     Ok(outcome)
 }

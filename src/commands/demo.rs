@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Outcome;
 use crate::context::Context;
-use crate::output::table;
+use crate::output::{print, table, tell};
 
 /// One step, run as a process of its own so that its memory can be told.
 struct Step {
@@ -48,12 +48,12 @@ pub(crate) fn run(context: &Context, files: u64, dir: Option<PathBuf>) -> Result
     for step in &steps {
         context.stop.check()?;
         if !context.common.quiet {
-            eprintln!("{} …", step.name);
+            tell(format_args!("{} …", step.name));
         }
         table.add_row(take(step)?);
     }
-    println!("{table}");
-    println!("equal: the second volume is proven to be the first");
+    print(table);
+    print("equal: the second volume is proven to be the first");
     Ok(Outcome::Holds)
 }
 

@@ -6,35 +6,47 @@ mod info;
 mod verify;
 
 use clap::CommandFactory;
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use crate::Outcome;
 use crate::args::{Args, Command};
 use crate::context::Context;
+use crate::output::print;
 
-/// Runs the command that was asked for.
+/// Runs the command that was asked for. Whatever fails once the user has interrupted, fails because of that.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
     let context = Context::new(args.common)?;
-    match args.command {
-        Command::Dump { source, target, copy } => copy::dump(&context, &source, &target, &copy),
+    one(&context, args.command).map_err(|error| match context.stop.check() {
+        Err(why) if why.kind() == ErrorKind::Interrupted => why,
+        _ => error,
+    })
+}
+
+fn one(context: &Context, command: Command) -> Result<Outcome> {
+    match command {
+        Command::Dump { source, target, copy } => copy::dump(context, &source, &target, &copy),
         Command::Load { source, target, copy, mend, verify } => {
             let load = copy::Load { mend, verify };
-            copy::load(&context, &source, &target, &copy, &load)
+            copy::load(context, &source, &target, &copy, &load)
         }
         Command::Migrate { source, target, copy, mend, no_verify, live } => {
             let migrate = copy::Migrate { mend, no_verify, live };
-            copy::migrate(&context, &source, &target, &copy, &migrate)
+            copy::migrate(context, &source, &target, &copy, &migrate)
         }
-        Command::Verify { left, right, limit } => verify::run(&context, &left, &right, limit),
-        Command::Info { source } => info::run(&context, &source),
-        Command::Demo { files, dir } => demo::run(&context, files, dir),
+        Command::Verify { left, right, limit } => verify::run(context, &left, &right, limit),
+        Command::Info { source } => info::run(context, &source),
+        Command::Demo { files, dir } => demo::run(context, files, dir),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "metaferry", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "metaferry", &mut script);
+            print(String::from_utf8_lossy(&script));
             Ok(Outcome::Holds)
         }
         Command::Man => {
-            let page = clap_mangen::Man::new(Args::command());
-            page.render(&mut std::io::stdout()).map_err(|error| Error::engine("standard output", error))?;
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Args::command()).render(&mut page);
+            rendered.map_err(|error| Error::engine("the manual page", error))?;
+            print(String::from_utf8_lossy(&page));
             Ok(Outcome::Holds)
         }
     }

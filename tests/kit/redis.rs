@@ -56,6 +56,12 @@ impl Redis {
         ("127.0.0.1", self.port)
     }
 
+    /// Ends it as a machine that loses power does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Runs one command and returns what the server said.
     pub(crate) fn cli(&self, args: &[&str]) -> String {
         if TcpStream::connect(("127.0.0.1", self.port)).is_err() {

@@ -1,13 +1,14 @@
 //! A load's claim on a database: it must be empty, is locked while a load lives and marked until it is committed. What a
 //! dead load left behind is told from anything else by that mark, and cleared by the names of its keys.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::redis_keys::{self as keys, Key};
 use metaferry_codecs::juicefs::setting;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::connection::Connection;
+use super::owner;
 use super::reply::Reply;
 use super::volume::Volume;
 
@@ -19,6 +20,8 @@ const PROOF_MS: &str = "900000";
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often keys are looked for that were missed, since they moved under a SCAN.
 const MOST_PASSES: usize = 8;
+/// How long a server may take to read what a dead load has sent.
+const BURIAL: Duration = Duration::from_secs(10);
 
 /// A claim that was granted.
 #[derive(Debug, Clone)]
@@ -47,9 +50,17 @@ impl Claim {
         origin: &str,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<Self> {
-        let claim = Self { volume, owner: owner(origin) };
-        let found = claim.look(connection)?;
-        claim.judge(connection, &found)?;
+        let claim = Self { volume, owner: owner::words(origin) };
+        let mut found = claim.look(connection)?;
+        let dead = found.lock.as_deref().and_then(owner::dead);
+        if let Some(name) = dead {
+            let words = found.lock.take().unwrap_or_default();
+            found.keys = found.keys.saturating_sub(1);
+            claim.judge(connection, &found)?;
+            claim.bury(connection, (&words, &name), go_on)?;
+        } else {
+            claim.judge(connection, &found)?;
+        }
         let (lock, value) = (claim.volume.key(keys::LOCK), claim.owner.as_bytes());
         if connection.command(&[b"SET", &lock, value, b"NX", b"PX", LOCK_MS.as_bytes()])? == Reply::Null {
             return Err(claim.busy(connection, "just begun"));
@@ -63,6 +74,34 @@ impl Claim {
         }
         connection.command(&[b"SET", &claim.volume.key(keys::MARK), value])?;
         Ok(claim)
+    }
+
+    /// Takes the lock off a load that is dead, once the server has read whatever that load has sent.
+    fn bury(
+        &self,
+        connection: &mut Connection,
+        (owner, name): (&str, &str),
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let (lock, deadline) = (self.volume.key(keys::LOCK), Instant::now() + BURIAL);
+        let name = format!(" name={name} ");
+        // An account that may not ask goes on at once.
+        while let Ok(clients) = connection.command(&[b"CLIENT", b"LIST"])
+            && String::from_utf8_lossy(clients.bytes().unwrap_or_default()).contains(&name)
+        {
+            go_on()?;
+            if Instant::now() > deadline {
+                return Err(self.busy(connection, owner));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        connection.command(&[b"WATCH", &lock])?;
+        if connection.command(&[b"GET", &lock])?.bytes() != Some(owner.as_bytes()) {
+            return connection.command(&[b"UNWATCH"]).map(drop);
+        }
+        connection.command(&[b"MULTI"])?;
+        connection.command(&[b"DEL", &lock])?;
+        connection.command(&[b"EXEC"]).map(drop)
     }
 
     fn look(&self, connection: &mut Connection) -> Result<Found> {
@@ -244,12 +283,4 @@ impl Claim {
 
 fn odd(connection: &Connection) -> Error {
     Error::corrupt(format!("{}: not an answer to SCAN", connection.name()))
-}
-
-/// Who claims a database: unlike any other, and telling to a person.
-fn owner(origin: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (host, pid, seconds, nanos) = (host.trim(), std::process::id(), now.as_secs(), now.subsec_nanos());
-    format!("host {host}, process {pid}, begun {seconds}.{nanos:09}, source {origin}")
 }

@@ -9,17 +9,19 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use metaferry_pipeline::{Error, ErrorKind, Result};
+use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 
 use super::address::{Address, Endpoint, Timeouts};
 use super::reply::{Reply, ServerError};
-use super::resp::{self, Reader};
+use super::resp::{self, Patience, Reader};
 use super::tls::{self, TlsStream};
-use super::{Info, discovery};
+use super::{Info, discovery, owner};
 
 const SEND_BYTES: usize = 256 * 1024;
 const LONGEST_LOADING: Duration = Duration::from_secs(60);
 const LOADING_PAUSE: Duration = Duration::from_millis(250);
+/// How often a long wait is left to look at the stop.
+const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// The bytes under a connection.
 pub enum Stream {
@@ -139,15 +141,20 @@ impl Connection {
         if self.prefix.is_empty() { Ok(true) } else { discovery::holds_whole_slot(self) }
     }
 
-    /// Allows bytes at least this long to arrive.
-    pub(super) fn wait_at_least(&mut self, least: Duration) -> Result<()> {
-        let raise = |current: Option<Duration>| current.map(|current| current.max(least));
-        let set = match self.reader.inner() {
-            Stream::Tcp(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(raise(now))),
-            Stream::Unix(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(raise(now))),
-            Stream::Tls(stream) => stream.sock.read_timeout().and_then(|now| stream.sock.set_read_timeout(raise(now))),
+    /// Allows bytes at least this long to arrive, while the stop is not set.
+    pub(super) fn wait_at_least(&mut self, least: Duration, stop: &Stop) -> Result<()> {
+        let look = Some(LOOK_UP);
+        let swap = match self.reader.inner() {
+            Stream::Tcp(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now)),
+            Stream::Unix(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now)),
+            Stream::Tls(stream) => {
+                let socket = &stream.sock;
+                socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now))
+            }
         };
-        set.map_err(|cause| self.reader.failed(cause))
+        let most = swap.map_err(|cause| self.reader.failed(cause))?.map(|now| now.max(least));
+        self.reader.set_patience(Patience { stop: stop.clone(), most });
+        Ok(())
     }
 
     /// What errors call this connection.
@@ -193,7 +200,7 @@ impl Connection {
                 self.judge_authentication(error, password)?;
             }
         }
-        match self.ask(&[b"CLIENT", b"SETNAME", b"metaferry"])? {
+        match self.ask(&[b"CLIENT", b"SETNAME", owner::connection_name().as_bytes()])? {
             Reply::Error(error) if error.closes() => Err(Error::from(error).at(self.name())),
             _ => Ok(()),
         }

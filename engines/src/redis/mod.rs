@@ -9,6 +9,7 @@ mod fetch;
 mod file;
 mod joins;
 mod loader;
+mod owner;
 mod pipe;
 mod reply;
 pub mod resp;

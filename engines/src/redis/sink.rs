@@ -72,8 +72,8 @@ impl Sink<JuiceFs> for RedisSink {
         self.claimed()?.renew_for_proof(&mut connection)?;
         let volume = Volume::at(self.address.database(), connection.prefix());
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
-        Reading { address: self.address.clone(), options: self.options.clone(), readers, sealed: false }
-            .open(connection, volume)
+        let (address, options, stop) = (self.address.clone(), self.options.clone(), self.stop.clone());
+        Reading { address, options, readers, sealed: false, stop }.open(connection, volume)
     }
 
     fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {

@@ -45,7 +45,8 @@ impl Source<JuiceFs> for RedisSource {
         let volume = Volume::at(self.address.database(), connection.prefix());
         must_be_volume(&mut connection, &volume)?;
         stop.check()?;
-        Reading { address: self.address, options: self.options, readers, sealed: true }.open(connection, volume)
+        let stop = stop.clone();
+        Reading { address: self.address, options: self.options, readers, sealed: true, stop }.open(connection, volume)
     }
 }
 
@@ -68,6 +69,7 @@ pub(super) struct Reading {
     pub(super) readers: usize,
     /// Whether there must be a setting.
     pub(super) sealed: bool,
+    pub(super) stop: Stop,
 }
 
 impl Reading {
@@ -83,7 +85,7 @@ impl Reading {
             about.guarantee = Guarantee::Fuzzy;
             about.notes.push("the cluster is moving the volume's slot".to_owned());
         }
-        match SyncStream::start(connection, self.options.diskless) {
+        match SyncStream::start(connection, self.options.diskless, &self.stop) {
             Ok(input) => {
                 about.notes.push(snapshot_note(self.options.diskless).to_owned());
                 let check = (about.guarantee == Guarantee::Exact).then(|| slot_check(self.address.clone()));

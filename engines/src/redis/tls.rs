@@ -249,7 +249,10 @@ mod tests {
         open(&url).unwrap().command(&[b"SET", b"k", &vec![b'x'; 1 << 20]]).unwrap();
         for diskless in [false, true] {
             let mut rdb = Vec::new();
-            SyncStream::start(open(&url).unwrap(), diskless).unwrap().read_to_end(&mut rdb).unwrap();
+            SyncStream::start(open(&url).unwrap(), diskless, &metaferry_pipeline::Stop::new())
+                .unwrap()
+                .read_to_end(&mut rdb)
+                .unwrap();
             assert!(rdb.starts_with(b"REDIS00"));
             assert_eq!(rdb[rdb.len() - 9], 0xff);
         }

@@ -1,0 +1,11 @@
+//! Faults: bad input, machines that fail, users who interrupt. Every one ends with one clear error and the right exit code,
+//! and leaves nothing that could be taken for a volume.
+
+mod archives;
+mod death;
+mod kit;
+mod machine;
+mod output;
+mod races;
+mod rows;
+mod servers;

@@ -1,0 +1,174 @@
+//! A run under way that can be watched and ended, a file system of a few blocks, and what must be true after a failure.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::kit::redis::Redis;
+use crate::kit::{Folder, metaferry};
+
+/// A volume that no test waits for to the end.
+pub(super) const ENDLESS: &str = "synthetic://?files=5000000&seed=5";
+
+/// The program under way.
+pub(super) struct Run(Option<Child>);
+
+impl Run {
+    pub(super) fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    pub(super) fn interrupt(&self) {
+        assert!(Command::new("kill").args(["-INT", &self.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Ends it in the middle; it may have been done before.
+    #[track_caller]
+    pub(super) fn kill(mut self) {
+        let mut child = self.0.take().unwrap();
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), None | Some(0)), "it ended by itself: {output:?}");
+    }
+
+    /// Waits until standard error, of a run with `--json`, tells of a phase.
+    pub(super) fn await_phase(&mut self, phase: &str) {
+        let stderr = self.0.as_mut().unwrap().stderr.as_mut().unwrap();
+        let sought = format!("\"phase\":\"{phase}\"");
+        let mut lines = BufReader::with_capacity(1, stderr).lines();
+        let found = lines.find(|line| line.as_ref().unwrap().contains(&sought));
+        assert!(found.is_some(), "there was no phase {phase}");
+    }
+
+    /// Waits for the end, for a while.
+    #[track_caller]
+    pub(super) fn end(mut self, patience: Duration) -> Output {
+        let (mut child, deadline) = (self.0.take().unwrap(), Instant::now() + patience);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("it did not end: {:?}", child.wait_with_output().unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// One clear error, and this exit code.
+#[track_caller]
+pub(super) fn failed(code: i32, output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    let errors = err.lines().filter(|line| line.starts_with("error:") || line.contains("\"event\":\"error\"")).count();
+    assert_eq!(errors, 1, "one clear error: {err}");
+    assert!(!err.contains("panicked"), "{err}");
+    err.into_owned()
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a load into a SQLite file, or a dump, has begun to write in this folder.
+pub(super) fn writes(folder: &Folder) -> bool {
+    let size = |name: &String| std::fs::metadata(folder.path(name)).map_or(0, |found| found.len());
+    folder.names().iter().any(|name| name.starts_with('.') && size(name) > 100_000)
+}
+
+/// Whether a load into a server has begun.
+pub(super) fn fills(redis: &Redis) -> bool {
+    redis.cli(&["DBSIZE"]).trim().parse::<u64>().is_ok_and(|keys| keys > 1000)
+}
+
+/// What is there is no volume, and is said to be none.
+#[track_caller]
+pub(super) fn no_volume(target: &str) {
+    let output = metaferry(&["info", target]);
+    assert_ne!(output.status.code(), Some(3), "{output:?}");
+    failed(1, &output);
+}
+
+/// A folder on a file system that has so much room. Where none can be mounted, files are kept from growing instead.
+pub(super) struct Small {
+    pub(super) folder: Folder,
+    bytes: u64,
+    is_mounted: bool,
+}
+
+impl Small {
+    pub(super) fn new(bytes: u64) -> Self {
+        let folder = Folder::new();
+        let options = format!("size={bytes}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", &folder.path("")]).output();
+        let is_mounted = mounted.is_ok_and(|mounted| mounted.status.success());
+        if !is_mounted {
+            eprintln!("no tmpfs can be mounted: a limit on the size of files stands in for a full disk");
+        }
+        Self { folder, bytes, is_mounted }
+    }
+
+    /// Makes it read-only; false where that cannot be.
+    pub(super) fn seal(&self) -> bool {
+        let remount = || Command::new("mount").args(["-o", "remount,ro", &self.folder.path("")]).status();
+        self.is_mounted && remount().is_ok_and(|status| status.success())
+    }
+
+    /// Runs the program where it can write no more than there is room for.
+    pub(super) fn metaferry(&self, args: &[&str], variable: (&str, &str)) -> Output {
+        let program = env!("CARGO_BIN_EXE_metaferry");
+        let mut command = if self.is_mounted {
+            Command::new(program)
+        } else {
+            let mut shell = Command::new("sh");
+            let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", self.bytes / 512);
+            shell.args(["-c", &limit, "sh", program]);
+            shell
+        };
+        command.args(args).env(variable.0, variable.1).output().unwrap()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            drop(Command::new("umount").arg("-l").arg(self.folder.path("")).status());
+        }
+    }
+}
+
+/// Everything a pipe has to give.
+pub(super) fn drain(mut pipe: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Runs a shell line in which `$m` is the program and `$1`, `$2` … are the words.
+pub(super) fn shell(line: &str, words: &[&str]) -> Output {
+    let mut command = Command::new("bash");
+    command.args(["-c", line, "sh"]).args(words).env("m", Path::new(env!("CARGO_BIN_EXE_metaferry")));
+    command.output().unwrap()
+}

@@ -1,0 +1,65 @@
+//! Rows that cannot be decoded: told by their key, and passed over only where that is asked for.
+
+use super::kit::failed;
+use crate::kit::redis::Redis;
+use crate::kit::{Folder, expect, expect_error, metaferry};
+
+const VOLUME: &str = "synthetic://?files=300&seed=5";
+
+/// Without being asked to, nothing goes on; then everything else is carried, and what was damaged is counted.
+fn carried_but_for(source: &str, key: &str, damaged: u64) {
+    let folder = Folder::new();
+    let redis = Redis::start();
+    for target in [folder.path("volume"), folder.sqlite("volume.db"), redis.url()] {
+        let verb = if target.contains("://") { "migrate" } else { "dump" };
+        let error = failed(1, &metaferry(&[verb, source, &target]));
+        assert!(error.contains(key) && error.contains("--skip-damaged"), "{key}: {error}");
+        assert_eq!(folder.names(), [""; 0]);
+        assert_eq!(redis.cli(&["DBSIZE"]).trim(), "0");
+    }
+    for target in [folder.path("volume"), folder.sqlite("volume.db"), redis.url()] {
+        let verb = if target.contains("://") { "migrate" } else { "dump" };
+        let told = expect_error(3, &[verb, source, &target, "--skip-damaged"]);
+        assert!(told.contains(&format!("skipped: {damaged} damaged rows")) && told.contains(key), "{key}: {told}");
+        expect(0, &["info", &target]);
+    }
+    let info = expect(3, &["info", source, "--json"]);
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["damaged"], damaged);
+}
+
+/// A volume in SQLite in which one statement has done harm.
+fn sqlite(folder: &Folder, name: &str, sql: &str) -> String {
+    let url = folder.sqlite(name);
+    expect(0, &["load", VOLUME, &url]);
+    let database = rusqlite::Connection::open(folder.path(name)).unwrap();
+    assert_eq!(database.execute(sql, []).unwrap(), 1);
+    url
+}
+
+#[test]
+fn damaged_rows_of_sqlite() {
+    let folder = Folder::new();
+    let file = "(SELECT min(inode) FROM jfs_chunk)";
+    let half = format!("UPDATE jfs_chunk SET slices = zeroblob(12) WHERE inode = {file} AND indx = 0");
+    let url = sqlite(&folder, "half.db", &half);
+    let inode: i64 = rusqlite::Connection::open(folder.path("half.db"))
+        .unwrap()
+        .query_row("SELECT min(inode) FROM jfs_chunk", [], |row| row.get(0))
+        .unwrap();
+    carried_but_for(&url, &inode.to_string(), 1);
+    let typeless = format!("UPDATE jfs_node SET type = 0 WHERE inode = {file}");
+    carried_but_for(&sqlite(&folder, "typeless.db", &typeless), &inode.to_string(), 1);
+}
+
+#[test]
+fn damaged_rows_of_redis() {
+    let redis = Redis::start();
+    expect(0, &["load", VOLUME, &redis.url()]);
+    let chunk = redis.cli(&["--raw", "--scan", "--pattern", "c*_0"]);
+    let inode = chunk.lines().next().unwrap().trim_start_matches('c').split('_').next().unwrap().to_owned();
+    redis.cli(&["SET", &format!("i{inode}"), &"x".repeat(50)]);
+    carried_but_for(&redis.url(), &format!("i{inode}"), 1);
+    redis.cli(&["HSET", "d1", "crooked", "abc"]);
+    carried_but_for(&redis.url(), "d1", 2);
+}
