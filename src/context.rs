@@ -17,6 +17,9 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(common: Common) -> Result<Self> {
+        if let Some(dir) = common.spill_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            return Err(Error::config(format!("--spill-dir {}: there is no such folder", dir.display())));
+        }
         let stop = Stop::new();
         let on_signal = stop.clone();
         let mut signals =

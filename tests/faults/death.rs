@@ -119,6 +119,21 @@ fn killed_anywhere(target: &str, clear: impl Fn()) {
 }
 
 #[test]
+fn a_killed_dump_is_no_volume_and_the_next_one_clears_it() {
+    let folder = Folder::new();
+    for _ in 0..2 {
+        let run = Run::start(&["dump", ENDLESS, &folder.path("volume")]);
+        until("the dump writes", || writes(&folder));
+        run.kill();
+        let names = folder.names();
+        assert_eq!(names.len(), 2, "the file and its lock: {names:?}");
+        names.iter().for_each(|name| no_volume(&folder.path(name)));
+    }
+    expect(0, &["dump", VOLUME, &folder.path("volume")]);
+    assert_eq!(folder.names(), ["volume"]);
+}
+
+#[test]
 fn a_killed_load_into_sqlite_is_no_volume_and_the_next_one_works() {
     let folder = Folder::new();
     killed_anywhere(&folder.sqlite("volume.db"), || std::fs::remove_file(folder.path("volume.db")).unwrap());

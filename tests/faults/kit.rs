@@ -54,7 +54,7 @@ impl Run {
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > deadline {
                 child.kill().unwrap();
-                panic!("it did not end: {:?}", child.wait_with_output().unwrap());
+                unreachable!("it did not end: {:?}", child.wait_with_output().unwrap());
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use metaferry_pipeline::{Error, Result};
 use tempfile::{Builder, NamedTempFile};
 
+use crate::claimed::Claimed;
+
 /// Something that frames are appended to.
 pub(super) struct Output {
     name: String,
@@ -17,7 +19,8 @@ pub(super) struct Output {
 }
 
 enum Target {
-    File { path: PathBuf, temporary: NamedTempFile },
+    // In this order they are dropped: the lock goes last.
+    File { path: PathBuf, temporary: NamedTempFile, claimed: Claimed },
     Pipe(Box<dyn Write + Send>),
 }
 
@@ -28,12 +31,14 @@ impl Output {
         if path.symlink_metadata().is_ok() {
             return Err(exists(&name));
         }
-        let stem = path.file_name().ok_or_else(|| Error::config(format!("{name}: no name of a file")))?;
-        let prefix = format!(".{}.", stem.to_string_lossy());
-        let temporary = Builder::new().prefix(&prefix).suffix(".unfinished").tempfile_in(folder(path));
+        let claimed = Claimed::take(path)?;
+        let beside = claimed.temporary();
+        let (folder, own) = (beside.parent().unwrap_or(beside), beside.file_name().unwrap_or_default());
+        let temporary = Builder::new().prefix(own).rand_bytes(0).tempfile_in(folder);
         let temporary =
             temporary.map_err(|cause| Error::engine(format!("{name}: no file can be made beside it"), cause))?;
-        Ok(Self { name, target: Target::File { path: path.to_owned(), temporary }, written: 0, is_broken: false })
+        let target = Target::File { path: path.to_owned(), temporary, claimed };
+        Ok(Self { name, target, written: 0, is_broken: false })
     }
 
     /// A pipe.
@@ -86,14 +91,13 @@ impl Output {
         let Self { name, target, .. } = self;
         let failed = |what: &str| format!("{name}: {what}");
         match target {
-            Target::File { path, temporary } => {
+            Target::File { path, temporary, claimed } => {
                 temporary.as_file().sync_all().map_err(|cause| Error::engine(failed("sync"), cause))?;
                 temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {
                     IoKind::AlreadyExists => exists(&name),
                     _ => Error::engine(failed("give the finished file its name"), error.error),
                 })?;
-                let folder = File::open(folder(&path)).and_then(|folder| folder.sync_all());
-                folder.map_err(|cause| Error::engine(failed("sync its folder"), cause))
+                claimed.sync_folder().map_err(|cause| Error::engine(failed("sync its folder"), cause))
             }
             Target::Pipe(mut out) => out.flush().map_err(|cause| Error::engine(failed("flush"), cause)),
         }
@@ -102,11 +106,4 @@ impl Output {
 
 fn exists(name: &str) -> Error {
     Error::refused(format!("{name} exists")).hint("choose another name, or move it away")
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
 }

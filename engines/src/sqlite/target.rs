@@ -1,11 +1,9 @@
 //! The file a volume is written to: claimed with a lock beside it, filled under another name, and put in its place at
 //! once. What is there is never replaced, unless it is an empty database. It knows no row.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind as IoKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use metaferry_codecs::juicefs::{setting, tables};
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
@@ -14,13 +12,13 @@ use super::address::SqliteAddress;
 use super::database::Database;
 use super::failure;
 use super::traces::beside;
+use crate::claimed::Claimed;
 
 /// A claimed target. Dropped without [`Target::publish`], it leaves nothing.
 #[derive(Debug)]
 pub(super) struct Target {
     address: SqliteAddress,
-    temporary: PathBuf,
-    _lock: Lock,
+    claimed: Claimed,
     /// An empty database is there.
     replaces: bool,
 }
@@ -28,48 +26,36 @@ pub(super) struct Target {
 impl Target {
     /// Locks a target, clears what dead loads into it have left, and looks that it is empty.
     pub(super) fn claim(address: &SqliteAddress) -> Result<Self> {
-        let path = address.path();
-        let name = path.file_name().ok_or_else(|| Error::config(format!("{}: it names no file", path.display())))?;
-        let folder = folder(path);
-        if !folder.is_dir() {
-            return Err(Error::config(format!("{}: there is no folder {}", path.display(), folder.display())));
-        }
-        let mut ours = OsString::from(".");
-        ours.push(name);
-        ours.push(".metaferry");
-        let lock = Lock::take(folder.join(&ours).with_added_extension("lock"), path)?;
-        ours.push("-");
-        clear(&folder, &ours);
+        let claimed = Claimed::take(address.path())?;
         let replaces = inspect(address)?;
-        ours.push(std::process::id().to_string());
-        Ok(Self { address: address.clone(), temporary: folder.join(ours), _lock: lock, replaces })
+        Ok(Self { address: address.clone(), claimed, replaces })
     }
 
     /// The file to fill.
     pub(super) fn temporary(&self) -> &Path {
-        &self.temporary
+        self.claimed.temporary()
     }
 
     /// Puts the filled file in its place, durably.
     pub(super) fn publish(self) -> Result<()> {
-        let (path, folder) = (self.address.path(), folder(self.address.path()));
+        let (path, temporary) = (self.address.path(), self.temporary());
         let failed = |what: &str, error| Error::engine(format!("{}: {what}", path.display()), error);
-        let synced = File::open(&self.temporary).and_then(|file| file.sync_all());
+        let synced = File::open(temporary).and_then(|file| file.sync_all());
         synced.map_err(|error| failed("it could not be written to the disk", error))?;
         if inspect(&self.address)? != self.replaces {
             return Err(Error::refused(format!("{}: it was changed by another program meanwhile", path.display())));
         }
         if self.replaces {
-            fs::rename(&self.temporary, path).map_err(|error| failed("it could not be put in its place", error))?;
+            fs::rename(temporary, path).map_err(|error| failed("it could not be put in its place", error))?;
         } else {
             // Unlike a rename, a link never replaces what has come there since.
-            fs::hard_link(&self.temporary, path).map_err(|error| match error.kind() {
+            fs::hard_link(temporary, path).map_err(|error| match error.kind() {
                 IoKind::AlreadyExists => Error::refused(format!("{}: it exists by now", path.display())),
                 _ => failed("it could not be put in its place", error),
             })?;
-            fs::remove_file(&self.temporary).map_err(|error| failed("its other name could not be removed", error))?;
+            fs::remove_file(temporary).map_err(|error| failed("its other name could not be removed", error))?;
         }
-        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        let synced = self.claimed.sync_folder();
         synced.map_err(|error| failed("its folder could not be written to the disk", error))
     }
 }
@@ -77,23 +63,9 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         for suffix in ["", "-journal", "-wal", "-shm"] {
-            drop(fs::remove_file(beside(&self.temporary, suffix)));
+            drop(fs::remove_file(beside(self.temporary(), suffix)));
         }
     }
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Removes the files of loads that died: none lives, since the lock is ours.
-fn clear(folder: &Path, ours: &OsString) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let left = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(ours.as_encoded_bytes()));
-    left.for_each(|entry| drop(fs::remove_file(entry.path())));
 }
 
 /// Looks that nothing is where a volume shall be; true where an empty database is.
@@ -148,44 +120,4 @@ fn contents(address: &SqliteAddress) -> Result<Option<String>> {
         }
         Ok(Some(format!("{} tables are in it, such as {first}", names.len())))
     })
-}
-
-/// A lock that dies with its process, on a file that does not outlive its use.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    fn take(path: PathBuf, target: &Path) -> Result<Self> {
-        loop {
-            let opened = File::options().create(true).truncate(false).write(true).open(&path);
-            let failed = |error| Error::engine(format!("{}: nothing can be written there", target.display()), error);
-            let file = opened.map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let what = format!("{}: another load into it is under way", target.display());
-                    return Err(Error::refused(what).hint("wait until it has ended, or name another file"));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-            // The one who had it before may have removed it between the two.
-            let is_same =
-                |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
-            if let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(&path))
-                && is_same(&ours, &there)
-            {
-                return Ok(Self { path, _file: file });
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    /// The lock is still held while its file is removed.
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.path));
-    }
 }

@@ -1,0 +1,96 @@
+//! A name in a folder that one process at a time writes to: locked, cleared of what dead ones have left, and filled under
+//! another name beside it. It knows no format.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use metaferry_pipeline::{Error, Result};
+
+/// A claimed name.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    folder: PathBuf,
+    temporary: PathBuf,
+    _lock: Lock,
+}
+
+impl Claimed {
+    /// Locks a path, and removes what processes that died have left beside it.
+    pub(crate) fn take(path: &Path) -> Result<Self> {
+        let name = path.file_name().ok_or_else(|| Error::config(format!("{}: it names no file", path.display())))?;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if !folder.is_dir() {
+            return Err(Error::config(format!("{}: there is no folder {}", path.display(), folder.display())));
+        }
+        let mut ours = OsString::from(".");
+        ours.push(name);
+        ours.push(".metaferry");
+        let lock = Lock::take(folder.join(&ours).with_added_extension("lock"), path)?;
+        ours.push("-");
+        clear(&folder, &ours);
+        ours.push(std::process::id().to_string());
+        Ok(Self { temporary: folder.join(ours), folder, _lock: lock })
+    }
+
+    /// The file to fill; nothing is there yet.
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Makes the names in the folder durable.
+    pub(crate) fn sync_folder(&self) -> std::io::Result<()> {
+        File::open(&self.folder).and_then(|folder| folder.sync_all())
+    }
+}
+
+/// Removes the files of processes that died: none lives, since the lock is ours.
+fn clear(folder: &Path, ours: &OsString) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(ours.as_encoded_bytes()));
+    left.for_each(|entry| drop(fs::remove_file(entry.path())));
+}
+
+/// A lock that dies with its process, on a file that does not outlive its use.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn take(path: PathBuf, target: &Path) -> Result<Self> {
+        loop {
+            let opened = File::options().create(true).truncate(false).write(true).open(&path);
+            let failed = |error| Error::engine(format!("{}: nothing can be written there", target.display()), error);
+            let file = opened.map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let what = format!("{}: another load into it is under way", target.display());
+                    return Err(Error::refused(what).hint("wait until it has ended, or name another file"));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // The one who had it before may have removed it between the two.
+            let is_same =
+                |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+            if let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(&path))
+                && is_same(&ours, &there)
+            {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// The lock is still held while its file is removed.
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+    }
+}
