@@ -41,7 +41,7 @@ fn a_full_folder_for_temporary_files_is_named() {
     expect(0, &["load", "synthetic://?files=300000&seed=5", &redis.url()]);
     let (spill, target, server) = (small.folder.path(""), folder.sqlite("volume.db"), redis.url());
     let tight = ["--memory", "16", "--spill-dir", &spill];
-    let indexed = small.metaferry(&["load", "synthetic://?files=300000&seed=5", &target], ("SQLITE_TMPDIR", &spill));
+    let indexed = small.metaferry(&["load", "synthetic://?files=600000&seed=5", &target], ("SQLITE_TMPDIR", &spill));
     let error = failed(1, &indexed);
     assert!(error.contains("the disk is full") && error.contains("temporary files"), "{error}");
     assert_eq!(folder.names(), [""; 0]);
