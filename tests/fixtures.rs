@@ -82,7 +82,7 @@ fn list(facts: &Value) -> Value {
 
 fn quotas(read: &Volume, facts: &Value) {
     for (class, name) in [(0, "dir"), (1, "user"), (2, "group")] {
-        let limit = |value: &Value| value.as_i64().filter(|limit| *limit > 0).unwrap_or(-1);
+        let limit = |value: &Value| value.as_i64().unwrap_or(0);
         let listed = facts.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         let mut expected: Vec<_> = listed
             .iter()

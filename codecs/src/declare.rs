@@ -79,6 +79,13 @@ pub(crate) fn once(seen: &mut u32, number: u8, kind: &'static str) -> Result<()>
 }
 
 #[inline]
+pub(crate) fn put_compared<F: Field>(field: &F, number: u8, always: bool, out: &mut Vec<u8>) {
+    if always || !field.is_zero() {
+        field.put_compared(number, out);
+    }
+}
+
+#[inline]
 pub(crate) fn put<F: Field>(field: &F, number: u8, always: bool, out: &mut Vec<u8>) {
     if always || !field.is_zero() {
         field.put(number, out);
@@ -164,7 +171,7 @@ macro_rules! kinds {
                 fn put_primary(&self, out: &mut Vec<u8>) {
                     out.push($number);
                     $(if $crate::declare::role!(is_primary $role) {
-                        $crate::declare::put(&self.$field, $tag, $crate::declare::role!(is_key $role), out);
+                        $crate::declare::put_compared(&self.$field, $tag, $crate::declare::role!(is_key $role), out);
                     })*
                 }
                 #[inline]
@@ -173,7 +180,7 @@ macro_rules! kinds {
                     if ANY {
                         out.push($number | 0x80);
                         $(if $crate::declare::role!(is_key $role) || $crate::declare::role!(is_derived $role) {
-                            $crate::declare::put(&self.$field, $tag, $crate::declare::role!(is_key $role), out);
+                            $crate::declare::put_compared(&self.$field, $tag, $crate::declare::role!(is_key $role), out);
                         })*
                     }
                     ANY

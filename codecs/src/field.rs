@@ -9,6 +9,10 @@ pub(crate) trait Field: Sized + Default {
     fn is_zero(&self) -> bool;
     /// Appends its tag and its canonical value.
     fn put(&self, number: u8, out: &mut Vec<u8>);
+    /// Appends what is compared: its tag and canonical value, but for what two spellings hold to be equal.
+    fn put_compared(&self, number: u8, out: &mut Vec<u8>) {
+        self.put(number, out);
+    }
     /// Reads the canonical value behind a tag whose three low bits are `short`.
     fn take(short: u8, input: &mut &[u8]) -> Result<Self>;
     /// Appends its JSON value.

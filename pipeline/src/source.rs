@@ -62,7 +62,7 @@ impl KindSet {
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Where it comes from, without secrets, such as `redis://host:6379/1`.
+    /// Where it comes from, an address or a path, without secrets.
     pub origin: String,
     /// What is promised.
     pub guarantee: Guarantee,

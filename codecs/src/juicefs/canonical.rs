@@ -28,18 +28,8 @@ pub(super) fn canonicalize(batch: &mut Batch) {
         Batch::Chunk(rows) => rows.retain(|row| !row.slices.0.is_empty()),
         Batch::SliceRef(rows) => rows.retain(|row| row.id != 0 && row.refs != 1),
         Batch::Parent(rows) => rows.retain(|row| row.count > 0 && row.parent != 0),
-        Batch::Quota(rows) => {
-            for row in rows.iter_mut() {
-                row.max_space = unlimited(row.max_space);
-                row.max_inodes = unlimited(row.max_inodes);
-            }
-        }
         _ => {}
     }
-}
-
-fn unlimited(limit: i64) -> i64 {
-    if limit <= 0 { -1 } else { limit }
 }
 
 /// Adds link counts to where those of whole nodes are counted.

@@ -1,7 +1,7 @@
 //! Every kind of JuiceFS's metadata, declared once: its fields, key and class. Rows, batches, the canonical form and JSON
 //! follow from the declaration; the field names are those of the JuiceFS dump where it has one.
 
-use super::types::{AclEntries, DelayedSlices, Document, FileType, Slices};
+use super::types::{AclEntries, DelayedSlices, Document, FileType, Limit, Slices};
 use crate::declare::kinds;
 
 kinds! {
@@ -93,8 +93,8 @@ kinds! {
     11 Quota "quota" Primary by id {
         1 key class: u8 = "class",
         2 key id: u64 = "id",
-        3 plain max_space: i64 = "maxSpace",
-        4 plain max_inodes: i64 = "maxInodes",
+        3 plain max_space: Limit = "maxSpace",
+        4 plain max_inodes: Limit = "maxInodes",
         5 derived used_space: i64 = "usedSpace",
         6 derived used_inodes: i64 = "usedInodes",
     }

@@ -17,7 +17,7 @@ pub use kinds::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting,
     SliceRef, Sustained, Symlink, Token, Xattr,
 };
-pub use types::{AclEntries, DelayedSlices, Document, FileType, SLICE_BYTES, Slice, Slices};
+pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};
 
 use crate::system::System;
 

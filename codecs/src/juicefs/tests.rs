@@ -116,7 +116,7 @@ fn what_is_equal_on_two_engines_has_one_tally() {
     assert_eq!(tally(vec![counter(b"nextChunk", 0)]), tally(vec![counter(b"nextChunk", 1)]));
     assert_eq!(tally(vec![counter(b"usedSpace", 0)]), Tally::default());
     assert_eq!(tally(vec![counter(b"lastCleanupFiles", 1_700_000_000)]), Tally::default());
-    let quota = |max_space| Quota { id: 3, max_space, max_inodes: 5, ..Quota::default() };
+    let quota = |limit| Quota { id: 3, max_space: Limit(limit), max_inodes: Limit(5), ..Quota::default() };
     assert_eq!(tally(vec![quota(0)]), tally(vec![quota(-1)]));
     let parent = |count| Parent { inode: 2, parent: 1, count };
     assert_eq!(tally(vec![parent(0), parent(-1)]), Tally::default());
@@ -182,7 +182,7 @@ proptest! {
         round_trip(&Acl { id: narrow, owner: 7, group: 0, mask: u16::MAX, other: 5, users: AclEntries(entries.clone()), groups: AclEntries(entries) });
         let delayed = records.iter().map(|r| (u64::from(r[0]), r[1])).collect();
         round_trip(&DelSlices { id, deleted: number, slices: DelayedSlices(delayed) });
-        round_trip(&Quota { class: 2, id, max_space: number, used_space: -1, ..Quota::default() });
+        round_trip(&Quota { class: 2, id, max_space: Limit(number), used_space: -1, ..Quota::default() });
         round_trip(&DirStat { inode: id, length: number, space: 4096, inodes: 1 });
     }
 

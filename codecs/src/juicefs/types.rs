@@ -316,6 +316,32 @@ pairs! {
     DelayedSlices(u64 as "id", u32 as "size"), 12, "delayed slices"
 }
 
+/// A limit of a quota, as stored: 0 and everything below is no limit, whatever the spelling (`pkg/meta/quota.go`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limit(pub i64);
+
+impl Field for Limit {
+    /// No limit is a value, and one that is compared.
+    fn is_zero(&self) -> bool {
+        false
+    }
+    fn put(&self, number: u8, out: &mut Vec<u8>) {
+        self.0.put(number, out);
+    }
+    fn put_compared(&self, number: u8, out: &mut Vec<u8>) {
+        (if self.0 <= 0 { -1 } else { self.0 }).put(number, out);
+    }
+    fn take(short: u8, input: &mut &[u8]) -> Result<Self> {
+        i64::take(short, input).map(Self)
+    }
+    fn write_json(&self, out: &mut Vec<u8>) {
+        self.0.write_json(out);
+    }
+    fn read_json(reader: &mut Reader<'_>) -> Result<Self> {
+        i64::read_json(reader).map(Self)
+    }
+}
+
 /// The setting: a JSON document, its bytes as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Document(pub Vec<u8>);
@@ -325,6 +351,9 @@ impl Field for Document {
         self.0.is_empty()
     }
     fn put(&self, number: u8, out: &mut Vec<u8>) {
+        put_bytes(number, &self.0, out);
+    }
+    fn put_compared(&self, number: u8, out: &mut Vec<u8>) {
         put_bytes(number, &setting::canonical(&self.0), out);
     }
     fn take(_short: u8, input: &mut &[u8]) -> Result<Self> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use metaferry_codecs::juicefs::redis_keys::{self as keys, Key};
-use metaferry_codecs::juicefs::{Counter, DirStat, JuiceFs, Quota, Slice, counter};
+use metaferry_codecs::juicefs::{Counter, DirStat, JuiceFs, Limit, Quota, Slice, counter};
 use metaferry_codecs::system::Sum;
 use metaferry_codecs::{Error, Result};
 use metaferry_pipeline::spill::{Aggregator, SpillDir};
@@ -147,7 +147,14 @@ impl Joins {
                     let [used_space, used_inodes, is_there, _] = sum;
                     let class = u8::try_from(section / 2 - 1).unwrap_or(u8::MAX);
                     if is_there > 0 {
-                        rows.quotas.push(Quota { class, id, max_space, max_inodes, used_space, used_inodes });
+                        rows.quotas.push(Quota {
+                            class,
+                            id,
+                            max_space: Limit(max_space),
+                            max_inodes: Limit(max_inodes),
+                            used_space,
+                            used_inodes,
+                        });
                     } else {
                         rows.leave("quotas without usage", 1);
                     }

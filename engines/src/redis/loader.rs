@@ -227,7 +227,7 @@ impl Hand {
             let [limits, space, inodes] = keys::QUOTAS.get(class).ok_or_else(unknown)?;
             self.fields(limits, rows, &|row, _, out| {
                 resp::number(out, row.id);
-                resp::argument(out, &keys::limits_value(row.max_space, row.max_inodes));
+                resp::argument(out, &keys::limits_value(row.max_space.0, row.max_inodes.0));
             })?;
             self.fields(space, rows, &|row, _, out| {
                 resp::number(out, row.id);

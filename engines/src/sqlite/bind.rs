@@ -228,8 +228,8 @@ impl Bound for Quota {
     fn bind(&self, to: &mut Binder<'_, '_>) -> Result<()> {
         to.int(self.class)?;
         to.unsigned("qkey", self.id)?;
-        to.int(self.max_space)?;
-        to.int(self.max_inodes)?;
+        to.int(self.max_space.0)?;
+        to.int(self.max_inodes.0)?;
         to.int(self.used_space)?;
         to.int(self.used_inodes)
     }

@@ -3,7 +3,7 @@
 use metaferry_codecs::juicefs::tables::{self, Table, time_of_columns};
 use metaferry_codecs::juicefs::{
     Acl, AclEntries, Chunk, Counter, DelFile, DelSlices, DelayedSlices, Detached, DirStat, Document, Edge, FileType,
-    Node, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr,
+    Limit, Node, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr,
 };
 use metaferry_codecs::{Error, Result};
 use rusqlite::Row;
@@ -301,8 +301,8 @@ impl Stored for Quota {
         Ok(Self {
             class,
             id: cells.int(1)?,
-            max_space: cells.int(2)?,
-            max_inodes: cells.int(3)?,
+            max_space: Limit(cells.int(2)?),
+            max_inodes: Limit(cells.int(3)?),
             used_space: cells.int(4)?,
             used_inodes: cells.int(5)?,
         })

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use metaferry_codecs::juicefs::{DirStat, Edge, FileType, Quota, quota_class, used_space};
+use metaferry_codecs::juicefs::{DirStat, Edge, FileType, Limit, Quota, quota_class, used_space};
 use metaferry_pipeline::Result;
 
 use super::dice::Purpose;
@@ -130,8 +130,8 @@ impl Shape {
         Quota {
             class: quota_class::DIRECTORY,
             id: self.directory_inode(directory),
-            max_space: if roll.is_multiple_of(3) { -1 } else { used_space / GIB * 2 * GIB + 10 * GIB },
-            max_inodes: if roll % 3 == 1 { -1 } else { used_inodes * 2 + 1000 },
+            max_space: Limit(if roll.is_multiple_of(3) { -1 } else { used_space / GIB * 2 * GIB + 10 * GIB }),
+            max_inodes: Limit(if roll % 3 == 1 { -1 } else { used_inodes * 2 + 1000 }),
             used_space,
             used_inodes,
         }

@@ -37,7 +37,8 @@ pub(super) fn volume() -> Vec<Batch> {
         vec![Parent { inode: 2, parent: 1, count: 2 }].into(),
         vec![Acl { id: 1, owner: 7, users: AclEntries(vec![(1000, 6)]), ..Acl::default() }].into(),
         vec![DirStat { inode: 1, length: 5, space: 4096, inodes: 1 }].into(),
-        vec![Quota { class: 0, id: 1, max_space: -1, max_inodes: 10, used_space: 4096, used_inodes: 1 }].into(),
+        vec![Quota { class: 0, id: 1, max_space: Limit(-1), max_inodes: Limit(10), used_space: 4096, used_inodes: 1 }]
+            .into(),
         vec![Sustained { sid: 4, inode: 2 }].into(),
         vec![DelFile { inode: 9, length: 10, expire: 1_700_000_000 }].into(),
         vec![DelSlices { id: 8, deleted: 1_700_000_000, slices: DelayedSlices(vec![(7, 6)]) }].into(),

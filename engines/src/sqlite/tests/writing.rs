@@ -1,7 +1,7 @@
 //! Writing: what is read back is what was loaded, in the tables that JuiceFS itself would have made.
 
 use metaferry_codecs::juicefs::{
-    Counter, DirStat, FileType, Kind, Links, Node, Quota, Sustained, Token, Xattr, quota_class,
+    Counter, DirStat, FileType, Kind, Limit, Links, Node, Quota, Sustained, Token, Xattr, quota_class,
 };
 use rusqlite::Connection;
 
@@ -176,7 +176,7 @@ fn rows_are_amended_by_key() {
 #[test]
 fn quotas_go_where_their_class_is_and_tokens_without_bytes_keep_their_id() {
     let folder = Folder::new();
-    let quota = |class, id| Quota { class, id, max_space: -1, max_inodes: 5, ..Quota::default() };
+    let quota = |class, id| Quota { class, id, max_space: Limit(-1), max_inodes: Limit(5), ..Quota::default() };
     let quotas = vec![quota(quota_class::USER, 0), quota(quota_class::DIRECTORY, 9), quota(quota_class::GROUP, 0)];
     let xattr = Xattr { inode: 1, name: b"user.\xff\x00".to_vec(), value: Vec::new() };
     let token = Token { id: 6, token: Vec::new() };
