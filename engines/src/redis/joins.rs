@@ -13,7 +13,7 @@ use metaferry_pipeline::{self as pipeline, Emit};
 use super::rows::Rows;
 
 /// What directory statistics and quotas may hold in memory before they spill, in bytes.
-const BUDGET_BYTES: usize = 64 << 20;
+const BUDGET_BYTES: usize = 24 << 20;
 /// A directory's statistics that all three hashes have, counted in one number.
 const ALL_THREE: i64 = 1 | 1 << 20 | 1 << 40;
 /// The section of directory statistics; quotas follow, two sections a class.

@@ -21,7 +21,7 @@ use super::volume::Volume;
 /// Keys asked for at once.
 const KEYS: &[u8] = b"4000";
 /// What fields that must be sorted may hold in memory, in bytes.
-const SORT_BYTES: usize = 64 << 20;
+const SORT_BYTES: usize = 32 << 20;
 
 /// A server that is read by SCAN, once.
 pub(super) struct ScanSnapshot {
