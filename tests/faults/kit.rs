@@ -25,7 +25,15 @@ impl Run {
         self.0.as_ref().unwrap().id()
     }
 
+    /// As Ctrl-C does, once the program listens for it.
     pub(super) fn interrupt(&self) {
+        let status = format!("/proc/{}/status", self.id());
+        until("it listens for signals, or has ended", || {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            status.contains("\tZ (zombie)")
+                || caught.is_none_or(|caught| u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0)
+        });
         assert!(Command::new("kill").args(["-INT", &self.id().to_string()]).status().unwrap().success());
     }
 

@@ -43,7 +43,11 @@ fn a_full_folder_for_temporary_files_is_named() {
     let tight = ["--memory", "16", "--spill-dir", &spill];
     let indexed = small.metaferry(&["load", "synthetic://?files=600000&seed=5", &target], ("SQLITE_TMPDIR", &spill));
     let error = failed(1, &indexed);
-    assert!(error.contains("the disk is full") && error.contains("temporary files"), "{error}");
+    // A limit on the size of files is met by what is sorted before an index.
+    assert!(
+        error.contains("free some space, also for temporary files") || error.contains("spill directory"),
+        "{error}"
+    );
     assert_eq!(folder.names(), [""; 0]);
     let args = [&["migrate", &server, &target][..], &tight].concat();
     let error = failed(1, &small.metaferry(&args, NOTHING));
