@@ -28,12 +28,20 @@ pub(super) struct ArchiveLoader<S: System> {
     held: usize,
 }
 
-/// A segment that grows.
-#[derive(Default)]
+/// Room in front of a segment's rows for its first line, which is known last, in bytes.
+const ROOM: usize = 128;
+
+/// A segment that grows: room for its first line, then its rows.
 struct Segment {
     text: Vec<u8>,
     rows: u64,
     span: Option<Span>,
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self { text: vec![0; ROOM], rows: 0, span: None }
+    }
 }
 
 impl<S: System> ArchiveLoader<S> {
@@ -47,14 +55,18 @@ impl<S: System> ArchiveLoader<S> {
         let Segment { text, rows, span } = segment;
         self.shared.stop.check()?;
         let head = Head { number: self.shared.next.fetch_add(1, Ordering::Relaxed), kind, rows: std::mem::take(rows) };
-        text.splice(0..0, head.line());
-        let bytes = text.len() as u64;
-        let frame = self.packer.pack(text, MAX_SEGMENT)?;
+        let line = head.line();
+        let too_long = || Error::new(ErrorKind::Bug, "the first line of a segment has no room");
+        let start = ROOM.checked_sub(line.len()).ok_or_else(too_long)?;
+        text.get_mut(start..ROOM).ok_or_else(too_long)?.copy_from_slice(&line);
+        let whole = text.get(start..).ok_or_else(too_long)?;
+        let bytes = whole.len() as u64;
+        let frame = self.packer.pack(whole, MAX_SEGMENT)?;
         let (length, sha256) = (frame.len() as u64, sha256(frame));
         let mut growing = lock(&self.shared.growing);
         let offset = growing.output.append(frame)?;
         growing.segments.push(Entry { head, offset, length, bytes, sha256, span: span.take() });
-        text.clear();
+        text.truncate(ROOM);
         Ok(())
     }
 
@@ -116,8 +128,9 @@ impl<S: System> Loader<S> for ArchiveLoader<S> {
             let place = largest.entry((kind, field)).or_default();
             *place = value.max(*place);
         });
-        let mut segment = self.segments.remove(&kind).unwrap_or_default();
-        self.held -= segment.text.len();
+        let begun = self.segments.remove(&kind);
+        self.held -= begun.as_ref().map_or(0, |segment| segment.text.len());
+        let mut segment = begun.unwrap_or_default();
         self.fill(&batch, &mut segment)?;
         self.held += segment.text.len();
         self.segments.insert(kind, segment);
