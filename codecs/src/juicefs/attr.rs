@@ -9,8 +9,6 @@ const WHAT: &str = "attribute record";
 
 /// Where the link count lies in the record, in bytes: four of them.
 pub const NLINK_OFFSET: usize = 47;
-/// Where the parent lies in the record, in bytes: eight of them.
-pub const PARENT_OFFSET: usize = 63;
 
 /// Appends the record of a node.
 pub fn encode(node: &Node, out: &mut Vec<u8>) {

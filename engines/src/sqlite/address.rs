@@ -4,10 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::tables;
-use metaferry_pipeline::{Error, Result, Stop};
-
-use super::database::Database;
-use super::schema::Schema;
+use metaferry_pipeline::{Error, Result};
 
 /// A file and the prefix of the tables in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,18 +55,6 @@ impl SqliteAddress {
     /// What comes before the names of its tables.
     pub(super) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)
-    }
-
-    /// How many clients have the volume mounted: sessions that have not expired.
-    ///
-    /// # Errors
-    /// What cannot be opened, or is no volume.
-    pub fn live_sessions(&self) -> Result<u64> {
-        let database = Database::open(&self.path, 1, &Stop::new())?;
-        database.with(|connection| {
-            let schema = Schema::read(connection, &self.path, &self.prefix())?;
-            super::select::live_sessions(connection, &schema).map_err(|error| super::failure(&self.path, error))
-        })
     }
 }
 

@@ -9,7 +9,6 @@ use metaferry_pipeline::{ErrorKind, Scope};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::super::SqliteAddress;
 use super::kit::{Folder, Rows, VOLUMES, fixture, number, open, read, rows, sql, tables};
 
 #[test]
@@ -108,9 +107,8 @@ fn counters_that_sqlite_counts_by_itself_come_too_and_what_is_not_carried_is_cou
 fn sessions_that_have_not_expired_are_counted() {
     let folder = Folder::new();
     let path = folder.store("tour");
-    assert_eq!(SqliteAddress::file(&path).live_sessions().unwrap(), 0);
+    assert_eq!(open(&path, 1).unwrap().about().live_sessions, 0);
     sql(&path, "UPDATE jfs_session2 SET expire = unixepoch() + 60");
-    assert_eq!(SqliteAddress::file(&path).live_sessions().unwrap(), 1);
     assert_eq!(open(&path, 1).unwrap().about().live_sessions, 1);
 }
 
