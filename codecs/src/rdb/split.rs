@@ -134,7 +134,7 @@ impl Splitter {
 
     /// Takes back a block that is done with, to fill it again: fresh memory costs more than what is copied into it.
     pub fn recycle(&mut self, mut block: Block) {
-        if self.spare.len() < SPARES && block.weight() <= 4 * self.block_bytes {
+        if self.spare.len() < SPARES && block.weight() <= 8 * self.block_bytes {
             block.clear();
             self.spare.push(block);
         }

@@ -13,7 +13,9 @@ use super::lock;
 use super::sink::Shared;
 
 /// The text at which a segment is full, in bytes.
-const FULL: usize = 4 << 20;
+const FULL: usize = 2 << 20;
+/// The text from which on memory for a full segment is taken, in bytes.
+const GROWN: usize = 256 << 10;
 /// What one loader holds back at most, in bytes; the largest segment is written out above it.
 const HELD: usize = 8 << 20;
 /// The most text a segment takes, in bytes, with room for its first line.
@@ -44,13 +46,20 @@ impl Default for Segment {
     }
 }
 
+impl Segment {
+    /// What its rows take, in bytes.
+    fn rows_bytes(&self) -> usize {
+        self.text.len() - ROOM
+    }
+}
+
 impl<S: System> ArchiveLoader<S> {
     pub(super) fn new(shared: Arc<Shared<S::Kind>>) -> Result<Self> {
         let packer = Packer::new()?;
         Ok(Self { shared, packer, segments: BTreeMap::new(), largest: BTreeMap::new(), held: 0 })
     }
 
-    /// Appends one segment to the archive and empties it.
+    /// Appends one segment to the archive and empties it; its memory is kept for the next.
     fn write(&mut self, kind: S::Kind, segment: &mut Segment) -> Result<()> {
         let Segment { text, rows, span } = segment;
         self.shared.stop.check()?;
@@ -89,19 +98,22 @@ impl<S: System> ArchiveLoader<S> {
 
     /// Writes out the segments of some kinds, full or not.
     fn write_out(&mut self, which: impl Fn(S::Kind) -> bool) -> Result<()> {
-        let kinds: Vec<_> = self.segments.keys().copied().filter(|&kind| which(kind)).collect();
-        for kind in kinds {
-            let mut segment = self.segments.remove(&kind).unwrap_or_default();
-            self.held -= segment.text.len();
-            if segment.rows > 0 {
-                self.write(kind, &mut segment)?;
-            }
-        }
-        Ok(())
+        let mut segments = std::mem::take(&mut self.segments);
+        let mut due = segments.iter_mut().filter(|(kind, segment)| which(**kind) && segment.rows > 0);
+        let written = due.try_for_each(|(&kind, segment)| {
+            self.held -= segment.rows_bytes();
+            self.write(kind, segment)
+        });
+        self.segments = segments;
+        written
     }
 
     fn fill(&mut self, batch: &S::Batch, segment: &mut Segment) -> Result<()> {
         let before = segment.text.len();
+        if before >= GROWN {
+            // Once, in place of doubling up to it: fresh memory costs more than what is written into it.
+            segment.text.reserve(FULL + GROWN - before.min(FULL));
+        }
         batch.write_lines(&mut segment.text);
         if segment.text.len() > MOST {
             let lines = segment.text.split_off(before);
@@ -129,16 +141,14 @@ impl<S: System> Loader<S> for ArchiveLoader<S> {
             *place = value.max(*place);
         });
         let begun = self.segments.remove(&kind);
-        self.held -= begun.as_ref().map_or(0, |segment| segment.text.len());
         let mut segment = begun.unwrap_or_default();
+        self.held -= segment.rows_bytes();
         self.fill(&batch, &mut segment)?;
-        self.held += segment.text.len();
+        self.held += segment.rows_bytes();
         self.segments.insert(kind, segment);
         while self.held > HELD {
-            let Some((&kind, _)) = self.segments.iter().max_by_key(|(_, segment)| segment.text.len()) else { break };
-            let mut segment = self.segments.remove(&kind).unwrap_or_default();
-            self.held -= segment.text.len();
-            self.write(kind, &mut segment)?;
+            let Some((&kind, _)) = self.segments.iter().max_by_key(|(_, segment)| segment.rows_bytes()) else { break };
+            self.write_out(|which| which == kind)?;
         }
         Ok(())
     }

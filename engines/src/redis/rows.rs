@@ -14,7 +14,7 @@ use metaferry_pipeline::{self as pipeline, Emit};
 use super::joins::{Part, Pending};
 
 /// Rows in a batch.
-const BATCH_ROWS: usize = 4096;
+const BATCH_ROWS: usize = 512;
 /// Names, values and slices that are held, in bytes, before every batch is handed on, full or not.
 const HELD_BYTES: usize = 4 << 20;
 
