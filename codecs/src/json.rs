@@ -1,6 +1,8 @@
 //! JSON by hand: what the hot rows need, both ways. A reader expects the keys in the order the writer gives them and
 //! falls back to any order; it is strict, bounded in depth, and knows no record.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 use crate::{Error, Result};
@@ -199,19 +201,40 @@ impl<'a> Reader<'a> {
         let (head, tail) = self.rest.split_at(stop);
         let mut value = head.to_vec();
         self.rest = tail;
+        self.escaped_rest(&mut value)?;
+        if value.iter().any(|&byte| byte >= 0x80) && std::str::from_utf8(&value).is_err() {
+            return Err(Error::malformed(WHAT, "a string that is not UTF-8"));
+        }
+        Ok(value)
+    }
+
+    /// A string with its escapes undone, as bytes that need not be UTF-8.
+    #[inline]
+    pub fn text(&mut self) -> Result<Cow<'a, [u8]>> {
+        self.expect(b'"')?;
+        let stop = memchr2(b'"', b'\\', self.rest).ok_or(Error::Truncated(WHAT))?;
+        let (head, tail) = self.rest.split_at(stop);
+        self.rest = tail;
+        if self.literal(b"\"") {
+            return Ok(Cow::Borrowed(head));
+        }
+        let mut value = head.to_vec();
+        self.escaped_rest(&mut value)?;
+        Ok(Cow::Owned(value))
+    }
+
+    /// Reads on in a string, to its end.
+    fn escaped_rest(&mut self, value: &mut Vec<u8>) -> Result<()> {
         while !self.literal(b"\"") {
             if self.literal(b"\\") {
-                self.escape(&mut value)?;
+                self.escape(value)?;
             }
             let stop = memchr2(b'"', b'\\', self.rest).ok_or(Error::Truncated(WHAT))?;
             let (head, tail) = self.rest.split_at(stop);
             value.extend_from_slice(head);
             self.rest = tail;
         }
-        if value.iter().any(|&byte| byte >= 0x80) && std::str::from_utf8(&value).is_err() {
-            return Err(Error::malformed(WHAT, "a string that is not UTF-8"));
-        }
-        Ok(value)
+        Ok(())
     }
 
     fn escape(&mut self, value: &mut Vec<u8>) -> Result<()> {

@@ -5,6 +5,7 @@ pub mod attr;
 mod canonical;
 mod census;
 pub mod counter;
+pub mod dump;
 mod ids;
 mod kinds;
 pub mod redis_keys;

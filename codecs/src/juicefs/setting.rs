@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::dump::go_string;
 use crate::{Error, Result};
 
 const WHAT: &str = "setting";
@@ -93,44 +94,135 @@ pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
 
 /// The document in the form Go's encoder stores: a field a line, no indentation, `<`, `>`, `&`, U+2028 and U+2029 escaped.
 fn go_text(fields: &Map<String, Value>) -> Vec<u8> {
-    let mut text = String::new();
-    go_value(&Value::Object(fields.clone()), &mut text);
-    text.into_bytes()
+    let mut text = Vec::new();
+    go_value(&Value::Object(fields.clone()), &Lines { step: 0, depth: 0 }, &mut text);
+    text
 }
 
-fn go_value(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            out.push('{');
-            for (index, (name, value)) in fields.iter().enumerate() {
-                out.push_str(if index == 0 { "\n" } else { ",\n" });
-                go_string(name, out);
-                out.push_str(": ");
-                go_value(value, out);
-            }
-            out.push_str("\n}");
-        }
-        Value::Array(items) if !items.is_empty() => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(if index == 0 { "\n" } else { ",\n" });
-                go_value(item, out);
-            }
-            out.push_str("\n]");
-        }
-        Value::String(text) => go_string(text, out),
-        other => out.push_str(&other.to_string()),
+/// Appends a value as a JSON dump prints it at this depth: two spaces a step.
+pub(super) fn write_indented(value: &Value, depth: usize, out: &mut Vec<u8>) {
+    go_value(value, &Lines { step: 2, depth }, out);
+}
+
+/// How lines are indented.
+struct Lines {
+    step: usize,
+    depth: usize,
+}
+
+impl Lines {
+    fn begin(&self, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        out.resize(out.len() + self.step * self.depth, b' ');
+    }
+
+    fn deeper(&self) -> Self {
+        Self { step: self.step, depth: self.depth + 1 }
     }
 }
 
-fn go_string(text: &str, out: &mut String) {
-    for character in Value::String(text.to_owned()).to_string().chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+fn go_value(value: &Value, lines: &Lines, out: &mut Vec<u8>) {
+    let inner = lines.deeper();
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            out.push(b'{');
+            for (index, (name, value)) in fields.iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b"" } else { b"," });
+                inner.begin(out);
+                go_string(name.as_bytes(), out);
+                out.extend_from_slice(b": ");
+                go_value(value, &inner, out);
             }
-            _ => out.push(character),
+            lines.begin(out);
+            out.push(b'}');
         }
+        Value::Array(items) if !items.is_empty() => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b"" } else { b"," });
+                inner.begin(out);
+                go_value(item, &inner, out);
+            }
+            lines.begin(out);
+            out.push(b']');
+        }
+        Value::String(text) => go_string(text.as_bytes(), out),
+        other => out.extend_from_slice(other.to_string().as_bytes()),
+    }
+}
+
+/// The fields of a setting in the order of JuiceFS 1.4, and whether one is printed where it is zero.
+const FIELDS: [(&str, bool); 34] = [
+    ("Name", true),
+    ("UUID", true),
+    ("Storage", true),
+    ("StorageClass", false),
+    ("Tiers", true),
+    ("Bucket", true),
+    ("AccessKey", false),
+    ("SecretKey", false),
+    ("SessionToken", false),
+    ("BlockSize", true),
+    ("Compression", false),
+    ("Shards", false),
+    ("HashPrefix", false),
+    ("Capacity", false),
+    ("Inodes", false),
+    ("EncryptKey", false),
+    ("EncryptAlgo", false),
+    ("KeyEncrypted", false),
+    ("UploadLimit", false),
+    ("DownloadLimit", false),
+    ("TrashDays", true),
+    ("MetaVersion", false),
+    ("MinClientVersion", false),
+    ("MaxClientVersion", false),
+    ("DirStats", false),
+    ("UserGroupQuota", false),
+    ("EnableACL", true),
+    ("RangerRestUrl", false),
+    ("RangerService", false),
+    ("ChangeLog", false),
+    ("ChangeLogMaxAge", false),
+    ("ChangeLogMaxLines", false),
+    ("KerbConf", false),
+    ("Partitions", false),
+];
+
+/// Appends the document as JuiceFS 1.4 dumps it: every field it knows in its order, with what it takes for absent ones.
+/// Fields it does not know stand last; it ignores them when it loads.
+///
+/// # Errors
+/// What is no JSON object.
+pub(super) fn write_dump(document: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let mut fields = parse(document)?;
+    fill_tiers(&mut fields);
+    let mut dumped = Map::new();
+    for (name, always) in FIELDS {
+        let value = fields.shift_remove(name).filter(|value| always || !is_default(value));
+        if let Some(value) = value.or_else(|| always.then(|| zero(name))) {
+            dumped.insert(name.to_owned(), value);
+        }
+    }
+    dumped.extend(fields);
+    write_indented(&Value::Object(dumped), 1, out);
+    Ok(())
+}
+
+fn zero(name: &str) -> Value {
+    match name {
+        "BlockSize" | "TrashDays" => 0.into(),
+        "EnableACL" => false.into(),
+        _ => "".into(),
+    }
+}
+
+/// JuiceFS takes a setting without tiers to have one, of the class of storage it names.
+fn fill_tiers(fields: &mut Map<String, Value>) {
+    if fields.get("Tiers").is_none_or(Value::is_null) {
+        let class = fields.get("StorageClass").cloned().unwrap_or_else(|| Value::String(String::new()));
+        let tier = serde_json::json!({ "0": { "ID": 0, "StorageClass": class, "Tag": "" } });
+        fields.insert("Tiers".to_owned(), tier);
     }
 }
 
@@ -165,11 +257,7 @@ pub fn canonical(document: &[u8]) -> Vec<u8> {
     }
     // KeyEncrypted says how the secrets are stored, which is masked too.
     fields.remove("KeyEncrypted");
-    if fields.get("Tiers").is_none_or(Value::is_null) {
-        let class = fields.get("StorageClass").cloned().unwrap_or_else(|| Value::String(String::new()));
-        let tier = serde_json::json!({ "0": { "ID": 0, "StorageClass": class, "Tag": "" } });
-        fields.insert("Tiers".to_owned(), tier);
-    }
+    fill_tiers(&mut fields);
     fields.retain(|_, value| !is_default(value));
     let mut value = Value::Object(fields);
     value.sort_all_objects();
