@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
+use metaferry_engines::json::JsonSource;
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
 use metaferry_engines::synthetic::SyntheticSource;
@@ -84,6 +85,12 @@ impl Place {
             Self::Redis(address) => Box::new(RedisSource::new(address.as_ref().clone(), redis(context))),
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
+            Self::File(path) if Content::of(path) == Some(Content::Json) => {
+                let unreadable = |cause| Error::config(format!("{}: cannot be opened", path.display())).because(cause);
+                let file = std::fs::File::open(path).map_err(unreadable)?;
+                let length = file.metadata().map_err(unreadable)?.len();
+                Box::new(JsonSource::new(path.display().to_string(), Box::new(file), length, context.spill()))
+            }
             Self::File(path) => {
                 readable(path)?;
                 Box::new(ArchiveSource::open(path)?)
@@ -136,7 +143,6 @@ fn rdb(rest: &str) -> Result<Place> {
 /// Fails early, and by name, where a file is no archive.
 fn readable(path: &Path) -> Result<()> {
     let what = match Content::of(path) {
-        Some(Content::Json) => "a JSON dump of JuiceFS; reading those is not built yet",
         Some(Content::Gzip) => "compressed with gzip; reading that is not built yet",
         Some(Content::Unknown) => "neither an archive, nor a SQLite database, nor a Redis snapshot",
         _ => return Ok(()),

@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod claimed;
+pub mod json;
 pub mod redis;
 pub mod sqlite;
 pub mod synthetic;

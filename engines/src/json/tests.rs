@@ -1,0 +1,1 @@
+//! Dumps, read and written.

@@ -1,0 +1,104 @@
+//! What a dump does not say and its tree tells: how much each directory, user and group uses, and the names of hard links.
+
+use std::collections::BTreeMap;
+
+use metaferry_codecs::juicefs::{FileType, JuiceFs, Limit, Node, Parent, Quota, quota_class, used_space};
+use metaferry_pipeline::spill::{Aggregator, SpillDir};
+use metaferry_pipeline::{Emit, Result};
+
+use super::batches::Batches;
+
+/// What each of the two sums may hold in memory, in bytes.
+const BUDGET_BYTES: usize = 4 << 20;
+
+/// Space in bytes, and inodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Use {
+    pub(super) space: i64,
+    pub(super) inodes: i64,
+}
+
+impl Use {
+    pub(super) fn add(&mut self, other: Self) {
+        self.space = self.space.wrapping_add(other.space);
+        self.inodes = self.inodes.wrapping_add(other.inodes);
+    }
+}
+
+/// The sums of a whole dump.
+pub(super) struct Totals {
+    /// Below each directory, itself not counted (`dump.go: loadEntries`).
+    directories: Aggregator<2>,
+    /// Names of hard links, by inode and parent.
+    names: Aggregator<1>,
+    users: BTreeMap<u32, Use>,
+    groups: BTreeMap<u32, Use>,
+    quotas: BTreeMap<(u8, u64), (i64, i64)>,
+}
+
+impl Totals {
+    pub(super) fn new(spill: &SpillDir) -> Self {
+        Self {
+            directories: Aggregator::new(spill, BUDGET_BYTES),
+            names: Aggregator::new(spill, BUDGET_BYTES),
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn quota(&mut self, class: u8, id: u64, limits: (i64, i64)) {
+        self.quotas.insert((class, id), limits);
+    }
+
+    pub(super) fn directory(&mut self, inode: u64, below: Use) -> Result<()> {
+        self.directories.add([inode, 0], [below.space, below.inodes])
+    }
+
+    pub(super) fn name(&mut self, inode: u64, parent: u64) -> Result<()> {
+        self.names.add([inode, parent], [1])
+    }
+
+    /// Counts an inode for its owner. Of links and special files JuiceFS counts nothing (`quota.go: ScanUserGroupUsage`).
+    pub(super) fn owner(&mut self, node: &Node) {
+        if node.kind != FileType::REGULAR && node.kind != FileType::DIRECTORY {
+            return;
+        }
+        let one = Use { space: used_space(node.kind, node.length), inodes: 1 };
+        self.users.entry(node.uid).or_default().add(one);
+        self.groups.entry(node.gid).or_default().add(one);
+    }
+
+    /// Hands on parent rows and quotas.
+    pub(super) fn finish(self, batches: &mut Batches, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+        let Self { directories, names, users, groups, mut quotas } = self;
+        let mut names = names.finish()?;
+        while let Some(([inode, parent], [count])) = names.next()? {
+            batches.parents.push(Parent { inode, parent, count });
+            batches.hold(size_of::<Parent>());
+            if batches.is_full() {
+                batches.flush(out)?;
+            }
+        }
+        let mut directories = directories.finish()?;
+        while let Some(([inode, _], [space, inodes])) = directories.next()? {
+            if let Some(limits) = quotas.remove(&(quota_class::DIRECTORY, inode)) {
+                batches.quotas.push(quota((quota_class::DIRECTORY, inode), limits, Use { space, inodes }));
+            }
+        }
+        let by_owner = quotas.keys().any(|(class, _)| *class != quota_class::DIRECTORY);
+        for (class, owners) in [(quota_class::USER, users), (quota_class::GROUP, groups)] {
+            for (id, used) in owners.into_iter().filter(|_| by_owner) {
+                let limits = quotas.remove(&(class, u64::from(id))).unwrap_or((-1, -1));
+                batches.quotas.push(quota((class, u64::from(id)), limits, used));
+            }
+        }
+        batches.quotas.extend(quotas.into_iter().map(|(key, limits)| quota(key, limits, Use::default())));
+        batches.flush(out)
+    }
+}
+
+fn quota((class, id): (u8, u64), (space, inodes): (i64, i64), used: Use) -> Quota {
+    let (max_space, max_inodes) = (Limit(space), Limit(inodes));
+    Quota { class, id, max_space, max_inodes, used_space: used.space, used_inodes: used.inodes }
+}
