@@ -132,11 +132,11 @@ impl system::Census for Census {
             Batch::DelSlices(rows) => self.delayed(rows, ledger)?,
             Batch::SliceRef(rows) => {
                 self.references(rows, ledger)?;
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
             }
             Batch::Counter(rows) => {
                 self.counters.extend_from_slice(rows);
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
             }
             Batch::Parent(rows) => {
                 for row in rows.iter().filter(|row| row.count > 0) {
@@ -259,6 +259,11 @@ impl Census {
         // The compacted slice gave the row its id.
         self.highest.slice = rows.iter().fold(self.highest.slice, |highest, row| highest.max(row.id));
         self.slices(rows.iter().flat_map(|row| &row.slices.0).copied(), ledger)
+    }
+
+    /// Whether counters and slice references come from here, and not from the source.
+    fn works_out(&self) -> bool {
+        self.options.mend || self.options.partial
     }
 
     /// Whether a row of every slice is asked for; else only those used more than once are summed.
