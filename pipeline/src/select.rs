@@ -10,6 +10,9 @@ use crate::spill::SpillDir;
 use crate::spool::{Aside, Reading, spool};
 use crate::{About, Emit, Error, ErrorKind, Monitor, Partition, Result, Scope, Snapshot, Source, Stop};
 
+#[cfg(test)]
+mod tests;
+
 /// Part of what another source holds.
 pub struct Select<S: System> {
     source: Box<dyn Source<S>>,
