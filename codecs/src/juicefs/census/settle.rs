@@ -53,6 +53,7 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
     settling.flush_references()?;
     settling.single()?;
     settling.inodes()?;
+    settling.quotas()?;
     settling.counters()
 }
 
@@ -220,6 +221,11 @@ impl<E> Settling<'_, E> {
             self.found("doubled node", false, text)?;
         }
         Ok(())
+    }
+
+    fn quotas(&mut self) -> Result<(), E> {
+        let quotas = std::mem::take(&mut self.census.usage).settle();
+        if quotas.is_empty() { Ok(()) } else { (self.emit)(Outcome::Derived(quotas.into())) }
     }
 
     fn counters(&mut self) -> Result<(), E> {

@@ -187,6 +187,8 @@ fn a_part_of_a_volume_gets_sums_of_its_own_and_no_finding() {
     part.push(vec![Chunk { inode: 5, index: 0, slices: Slices(vec![slice(1), slice(7), slice(8)]) }].into());
     let references = [(1, 2), (7, 1), (8, 1), (9, 0)].map(|(id, refs)| SliceRef { id, size: 5, refs });
     part.push(references.to_vec().into());
+    let quota = |class, id, used_space, used_inodes| Quota { class, id, used_space, used_inodes, ..Quota::default() };
+    part.push(vec![quota(1, 0, 20480, 5), quota(0, 3, 8192, 2), quota(2, 7, 4096, 1)].into());
     let mut selection = Selection::without_trash();
     part.iter().for_each(|batch| selection.learn(batch));
     assert!(!selection.settle());
@@ -203,10 +205,14 @@ fn a_part_of_a_volume_gets_sums_of_its_own_and_no_finding() {
                 other => panic!("{other:?}"),
             })
             .collect();
-        let [Batch::SliceRef(references), Batch::Counter(counters)] = derived[..] else { panic!("{derived:?}") };
+        let [Batch::SliceRef(references), Batch::Quota(quotas), Batch::Counter(counters)] = derived[..] else {
+            panic!("{derived:?}")
+        };
         let all: Vec<_> =
             references.iter().map(|row| (row.id, row.refs)).filter(|(_, refs)| defaults || *refs != 1).collect();
         assert_eq!(all, if defaults { vec![(1, 1), (9, 0)] } else { vec![(9, 0)] });
+        // A file and a directory; JuiceFS does not count the symlink.
+        assert_eq!(*quotas, [quota(0, 3, 8192, 2), quota(1, 0, 8192, 2), quota(2, 7, 0, 0)]);
         let value = |name: &[u8]| counters.iter().find(|row| row.name == name).unwrap().value;
         assert_eq!((value(b"usedSpace"), value(b"totalInodes"), value(b"nextTrash")), (12288, 3, 1));
         assert_eq!((value(b"nextInode"), value(b"nextChunk")), (1026, 4097));
