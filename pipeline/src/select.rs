@@ -44,13 +44,15 @@ impl<S: System> Source<S> for Select<S> {
 /// One point in time of a [`Select`]. It learns when it is first asked for a plan: a copy that is refused before needs none.
 struct Selected<S: System> {
     about: About,
-    opened: Mutex<Option<(Box<dyn Snapshot<S>>, S::Selection)>>,
+    opened: Mutex<Option<Opened<S>>>,
     chosen: OnceLock<Chosen<S>>,
     readers: usize,
     stop: Stop,
     spill: SpillDir,
     monitor: Arc<Monitor>,
 }
+
+type Opened<S> = (Box<dyn Snapshot<S>>, <S as System>::Selection);
 
 /// A snapshot and what is kept of it.
 struct Chosen<S: System> {
