@@ -113,12 +113,13 @@ pub fn copy<S: System>(
     stop.check()?;
     monitor.begin("commit", 0);
     sink.commit(Commit { seal, tally: tally.clone(), about: about.clone() })?;
+    let mended = needs.mends || about.is_partial;
     Ok(Report {
         about,
         rows,
         tally,
         findings,
-        mended: needs.mends,
+        mended,
         proven: options.prove,
         spilled_bytes: options.spill.spilled_bytes(),
     })
@@ -302,6 +303,7 @@ impl<S: System> Copy<'_, S> {
             amend: self.needs.mends && (self.options.mend || about.guarantee == Guarantee::Fuzzy),
             defaults: self.needs.defaults,
             keep_counters: self.options.keep_counters,
+            partial: about.is_partial,
         };
         let census = S::Census::new(options);
         let share = self.ledger_bytes() / workers;

@@ -72,6 +72,10 @@ pub struct About {
     pub notes: Vec<String>,
     /// Sessions of clients that have not expired, as far as the source can tell.
     pub live_sessions: u64,
+    /// Whether its partitions can be scanned again. What cannot may disregard the scope of a plan.
+    pub is_repeatable: bool,
+    /// Whether rows were left out on purpose, so that stored sums do not fit.
+    pub is_partial: bool,
 }
 
 /// Which part of a volume is asked for.

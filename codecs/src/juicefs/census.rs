@@ -9,6 +9,9 @@ use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
 use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 
 mod settle;
+mod usage;
+
+use usage::Usage;
 
 /// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
 /// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
@@ -51,6 +54,7 @@ pub struct Census {
     dir_stats: bool,
     space: i64,
     count: i64,
+    usage: Usage,
     highest: Highest,
     doubled: u64,
     /// Tokens whose bytes a dump took out; an engine has no use for them.
@@ -113,6 +117,7 @@ impl system::Census for Census {
             dir_stats: false,
             space: 0,
             count: 0,
+            usage: Usage::default(),
             highest: Highest::default(),
             doubled: 0,
             stripped_tokens: Vec::new(),
@@ -132,11 +137,15 @@ impl system::Census for Census {
             Batch::DelSlices(rows) => self.delayed(rows, ledger)?,
             Batch::SliceRef(rows) => {
                 self.references(rows, ledger)?;
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
             }
             Batch::Counter(rows) => {
                 self.counters.extend_from_slice(rows);
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
+            }
+            Batch::Quota(rows) if self.options.partial => {
+                self.usage.quotas(rows);
+                return Ok(true);
             }
             Batch::Parent(rows) => {
                 for row in rows.iter().filter(|row| row.count > 0) {
@@ -173,6 +182,7 @@ impl system::Census for Census {
         self.dir_stats |= other.dir_stats;
         self.space += other.space;
         self.count += other.count;
+        self.usage.merge(other.usage);
         self.doubled += other.doubled;
         self.stripped_tokens.extend(other.stripped_tokens);
         self.highest.merge(other.highest);
@@ -216,6 +226,9 @@ impl Census {
             let space = used_space(row.kind, row.length);
             self.space = self.space.wrapping_add(space);
             self.count += 1;
+            if self.options.partial {
+                self.usage.node(row, space);
+            }
             if row.kind == FileType::DIRECTORY {
                 ledger.add([row.inode, section::DIRECTORY], [0, i64::from(row.nlink), 1, 0])?;
             } else if row.nlink != 1 || row.parent == 0 {
@@ -259,6 +272,11 @@ impl Census {
         // The compacted slice gave the row its id.
         self.highest.slice = rows.iter().fold(self.highest.slice, |highest, row| highest.max(row.id));
         self.slices(rows.iter().flat_map(|row| &row.slices.0).copied(), ledger)
+    }
+
+    /// Whether counters and slice references come from here, and not from the source.
+    fn works_out(&self) -> bool {
+        self.options.mend || self.options.partial
     }
 
     /// Whether a row of every slice is asked for; else only those used more than once are summed.

@@ -118,6 +118,8 @@ impl Reading {
             ordered: KindSet::NONE,
             notes: preflight(connection),
             live_sessions: live_sessions(connection, volume)?,
+            is_repeatable: false,
+            is_partial: false,
         })
     }
 }

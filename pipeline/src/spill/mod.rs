@@ -6,10 +6,12 @@ mod dir;
 mod merge;
 mod runs;
 mod sorter;
+mod spool;
 
 pub use aggregator::{Aggregator, Sums};
 pub use dir::SpillDir;
 pub use sorter::{Sorted, Sorter};
+pub use spool::{Block, Spool, SpoolWriter};
 
 #[cfg(test)]
 mod tests;

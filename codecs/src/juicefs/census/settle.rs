@@ -53,6 +53,7 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
     settling.flush_references()?;
     settling.single()?;
     settling.inodes()?;
+    settling.quotas()?;
     settling.counters()
 }
 
@@ -79,7 +80,7 @@ impl<E> Settling<'_, E> {
         }
         let used = summed + i64::from(self.census.seen.slices.contains(id));
         let stored = if rows == 0 { 1 } else { refs };
-        if used > 0 && stored != used {
+        if used > 0 && stored != used && !self.census.options.partial {
             self.found(
                 "slice reference",
                 true,
@@ -88,10 +89,13 @@ impl<E> Settling<'_, E> {
         }
         if used == 0 && stored > 0 {
             self.unused(id, stored)?;
+            if self.census.options.partial {
+                return Ok(());
+            }
         }
         let size = if summed > 0 { size / summed } else { stored_size / rows.max(1) };
         let refs = if used > 0 { used } else { stored };
-        if self.census.options.mend && (refs != 1 || self.census.options.defaults) {
+        if self.census.works_out() && (refs != 1 || self.census.options.defaults) {
             self.references.push(SliceRef { id, size: u32::try_from(size).unwrap_or(u32::MAX), refs });
             if self.references.len() >= BATCH_ROWS {
                 self.flush_references()?;
@@ -100,7 +104,11 @@ impl<E> Settling<'_, E> {
         Ok(())
     }
 
+    /// Where rows were left out, those that used the slice may be among them: it is left out with them.
     fn unused(&mut self, id: u64, stored: i64) -> Result<(), E> {
+        if self.census.options.partial {
+            return Ok(());
+        }
         self.found("unused slice", false, format!("slice {id}: {stored} references are stored, none is there"))
     }
 
@@ -215,6 +223,11 @@ impl<E> Settling<'_, E> {
         Ok(())
     }
 
+    fn quotas(&mut self) -> Result<(), E> {
+        let quotas = std::mem::take(&mut self.census.usage).settle();
+        if quotas.is_empty() { Ok(()) } else { (self.emit)(Outcome::Derived(quotas.into())) }
+    }
+
     fn counters(&mut self) -> Result<(), E> {
         let mut counters = std::mem::take(&mut self.census.counters);
         for (name, right, rule) in self.census.expected() {
@@ -235,9 +248,12 @@ impl<E> Settling<'_, E> {
                 }
                 _ => {}
             }
-            self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
+            if rule == Rule::AtLeast || !self.census.options.partial {
+                self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
+            }
         }
-        if self.census.options.mend && !counters.is_empty() {
+        counters.sort_by(|one, other| one.name.cmp(&other.name));
+        if self.census.works_out() && !counters.is_empty() {
             (self.emit)(Outcome::Derived(counters.into()))?;
         }
         Ok(())

@@ -66,7 +66,15 @@ fn load_mending(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Resul
 
 fn about() -> About {
     let origin = "a test".to_owned();
-    About { origin, guarantee: Guarantee::Exact, ordered: KindSet::NONE, notes: Vec::new(), live_sessions: 0 }
+    About {
+        origin,
+        guarantee: Guarantee::Exact,
+        ordered: KindSet::NONE,
+        notes: Vec::new(),
+        live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
+    }
 }
 
 /// Every key of a server as the fixtures list them.
