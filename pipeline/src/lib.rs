@@ -14,6 +14,7 @@ mod sort;
 mod source;
 pub mod spill;
 pub mod stage;
+mod survey;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};
