@@ -3,6 +3,7 @@
 
 mod archives;
 mod death;
+mod fuzzy;
 mod kit;
 mod machine;
 mod output;
