@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::JuiceFs;
-use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
+use metaferry_engines::archive::{ArchiveSink, ArchiveSource, Description, describe};
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
 use metaferry_engines::synthetic::SyntheticSource;
@@ -90,6 +90,14 @@ impl Place {
             }
             Self::Pipe => Box::new(ArchiveSource::pipe("standard input", Box::new(std::io::stdin()))),
         })
+    }
+
+    /// What it says of itself without being read: only an archive in a file does.
+    pub(crate) fn description(&self) -> Result<Option<Description<JuiceFs>>> {
+        match self {
+            Self::File(path) if Content::of(path) == Some(Content::Archive) => describe(path).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Makes it ready to be written.

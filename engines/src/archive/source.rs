@@ -1,5 +1,6 @@
 //! The source: an archive that exists, in a file or a pipe. A file is opened from its end, a pipe from its beginning.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::os::unix::fs::FileExt;
@@ -69,8 +70,8 @@ pub struct Description<S: System> {
     pub length: u64,
     /// How many segments there are.
     pub segments: u64,
-    /// How many rows there are.
-    pub rows: u64,
+    /// How many rows there are, by kind.
+    pub rows: BTreeMap<S::Kind, u64>,
     /// The length of its lines, in bytes.
     pub bytes: u64,
     /// The order in which its rows can be read.
@@ -88,11 +89,16 @@ pub struct Description<S: System> {
 pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
     let (name, file) = seekable(path)?;
     let Ends { header, length, manifest } = Ends::<S>::read(&file).map_err(|error| error.at(&name))?;
+    let mut rows = BTreeMap::<_, u64>::new();
+    for entry in &manifest.segments {
+        let count = rows.entry(entry.head.kind).or_default();
+        *count = count.saturating_add(entry.head.rows);
+    }
     Ok(Description {
         header,
         length,
         segments: manifest.segments.len() as u64,
-        rows: manifest.rows(),
+        rows,
         bytes: manifest.bytes(),
         ordered: super::file::ordered(&manifest),
         tally: manifest.tally,
