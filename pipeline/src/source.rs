@@ -175,9 +175,4 @@ pub trait Snapshot<S: System>: Send + Sync {
     fn finish(&self) -> Result<()> {
         Ok(())
     }
-
-    /// A name that another process can attach to; `None` where the snapshot ends with this one.
-    fn token(&self) -> Option<String> {
-        None
-    }
 }
