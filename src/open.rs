@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::JuiceFs;
@@ -88,7 +89,11 @@ impl Place {
                 readable(path)?;
                 Box::new(ArchiveSource::open(path)?)
             }
-            Self::Pipe => Box::new(ArchiveSource::pipe("standard input", Box::new(std::io::stdin()))),
+            Self::Pipe => {
+                let open = std::io::stdin().as_fd().try_clone_to_owned();
+                let open = open.map_err(|error| Error::engine("standard input", error))?;
+                Box::new(ArchiveSource::stream("standard input", open.into()))
+            }
         })
     }
 

@@ -10,3 +10,4 @@ mod output;
 mod races;
 mod rows;
 mod servers;
+mod silence;

@@ -61,6 +61,11 @@ impl Hand {
         Self { pipe: Pipe::new(connection), claim, prefix, stop, renewed: Instant::now() }
     }
 
+    /// Waits until what was sent has arrived; false where that is not known at `deadline`.
+    pub(super) fn rest(&mut self, deadline: Instant) -> bool {
+        self.pipe.rest(deadline)
+    }
+
     /// Ends a command. Every now and then looks whether to stop, and lets the lock live on.
     fn queued(&mut self) -> Result<()> {
         if self.pipe.queued()? { self.look_up() } else { Ok(()) }
