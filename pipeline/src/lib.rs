@@ -16,6 +16,7 @@ mod source;
 pub mod spill;
 mod spool;
 pub mod stage;
+mod survey;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

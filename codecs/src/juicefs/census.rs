@@ -8,13 +8,17 @@ use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
 use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
 use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 
+mod parents;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use usage::Usage;
 
 /// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
-/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
+/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there;
+/// where rows are amended it is what [`parents`] says.
 mod section {
     /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
     pub(super) const FILE: u64 = 1;
@@ -30,6 +34,9 @@ mod section {
     pub(super) const SLICE: u64 = 6;
     /// Stored references of a slice, its size, and the number of such rows.
     pub(super) const REFS: u64 = 7;
+    /// A node whose parent is wrong, and the right one. [`super::LINK`] and a parent: a parent row that is wrong, its count and
+    /// the right one.
+    pub(super) const NODE: [u64; 3] = [8, 9, 10];
 }
 
 /// What all workers saw.
@@ -189,6 +196,9 @@ impl system::Census for Census {
     }
 
     fn bridge<L: Ledger>(&mut self, sums: Sums<'_, L::Error>, ledger: &mut L) -> Result<(), L::Error> {
+        if self.options.amend {
+            return parents::bridge(self, sums, ledger);
+        }
         let mut linked = (0, [0; 4]);
         while let Some(([inode, key], sum)) = sums()? {
             let parent = key & !LINK;
@@ -235,6 +245,10 @@ impl Census {
                 let orphan = i64::from(row.parent == 0);
                 ledger.add([row.inode, section::FILE], [0, i64::from(row.nlink), 1, orphan])?;
             }
+            if self.options.amend {
+                parents::book(row, ledger)?;
+                continue;
+            }
             let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
             if row.parent == 0 {
                 ledger.add_first([row.inode, 0], [length, space, 1, 0])?;
@@ -258,6 +272,9 @@ impl Census {
             }
             if row.kind == FileType::DIRECTORY {
                 ledger.add([row.parent, section::DIRECTORY], [1, 0, 0, 0])?;
+            }
+            if self.options.amend {
+                ledger.add_first([row.inode, LINK | row.parent], [0, 1, 0, 0])?;
             }
         }
         Ok(())

@@ -7,8 +7,6 @@ use crate::json::read_hex;
 use crate::system::{Batch as _, Kind as _};
 use crate::{Error, Tally};
 
-mod census;
-
 fn bytes(hex: &str) -> Vec<u8> {
     read_hex(hex.replace(' ', "").as_bytes()).unwrap()
 }

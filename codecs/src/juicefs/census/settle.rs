@@ -1,7 +1,8 @@
 //! Settling: the sums of all workers come by in order of inode and slice; each is held against what the volume says.
 
-use super::{Census, Rule, section};
-use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, SliceRef};
+use super::parents::{Lanes, node_of};
+use super::{Census, LINK, Rule, section};
+use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, Node, Parent, SliceRef};
 use crate::juicefs::{ROOT_INODE, TRASH_INODE, counter};
 use crate::system::{Finding, Outcome, Sums};
 
@@ -20,6 +21,10 @@ struct Group {
     stored: [i64; 4],
     slice: [i64; 4],
     refs: [i64; 4],
+    /// A node whose parent is wrong.
+    node: Lanes,
+    /// Parent rows that are wrong.
+    wrong_rows: u64,
 }
 
 struct Settling<'a, E> {
@@ -44,7 +49,15 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
             section::CHILDREN => group.children = sum,
             section::STORED => group.stored = sum,
             section::SLICE => group.slice = sum,
-            _ => group.refs = sum,
+            section::REFS => group.refs = sum,
+            section if section & LINK != 0 => {
+                group.wrong_rows += 1;
+                settling.parent_row([id, section & !LINK], sum)?;
+            }
+            section => {
+                let part = section::NODE.iter().zip(&mut group.node).find(|(number, _)| **number == section);
+                part.into_iter().for_each(|(_, lanes)| *lanes = sum);
+            }
         }
     }
     if let Some(id) = current {
@@ -68,6 +81,7 @@ impl<E> Settling<'_, E> {
         if self.census.seen.held.contains(id) {
             return Ok(());
         }
+        self.parents(id, group)?;
         self.file(id, group)?;
         self.directory(id, group)?;
         self.statistics(id, group)
@@ -151,11 +165,35 @@ impl<E> Settling<'_, E> {
             )?;
             self.relink(inode, nlink, edges)?;
         }
-        if orphan > 0 && group.parents != edges {
+        if orphan > 0 && group.parents != edges && !self.census.options.amend {
             let text = format!("inode {inode}: parent rows count {}, {edges} edges lead to it", group.parents);
             self.found("parents", false, text)?;
         }
         Ok(())
+    }
+
+    fn parent_row(&mut self, [inode, parent]: [u64; 2], [stored, right, ..]: [i64; 4]) -> Result<(), E> {
+        // One that counts nothing is none.
+        let row = |count| vec![Parent { inode, parent, count }].into();
+        (self.emit)(Outcome::Amend { before: row(stored), after: row(right) })
+    }
+
+    /// Where entries are in other directories than the node and its parent rows say. Whole nodes come before their links.
+    fn parents(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let node = node_of(inode, &group.node);
+        let mut wrong = Vec::new();
+        if let Some((node, right)) = &node {
+            wrong.push(format!("parent {} is stored, {right} is right", node.parent));
+        }
+        if group.wrong_rows > 0 {
+            wrong.push(format!("{} parent rows do not count its edges", group.wrong_rows));
+        }
+        if !wrong.is_empty() {
+            self.found("parents", true, format!("inode {inode}: {}", wrong.join("; ")))?;
+        }
+        let Some((before, parent)) = node else { return Ok(()) };
+        let after = Node { parent, ..before.clone() };
+        (self.emit)(Outcome::Amend { before: vec![before].into(), after: vec![after].into() })
     }
 
     fn directory(&mut self, inode: u64, group: &Group) -> Result<(), E> {

@@ -1,10 +1,13 @@
-//! What a census finds in a small volume, and what it gives back.
+//! Censuses of small volumes: right ones, broken ones, and what is mended.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use super::*;
-use crate::system::{Census as _, CensusOptions, Finding, Ledger, Outcome, Selection as _, Sum};
+use crate::juicefs::{
+    Batch, Census, Chunk, Counter, DirStat, Document, Edge, FileType, Links, Node, Parent, Quota, Selection, Setting,
+    Slice, SliceRef, Slices, Sustained, TRASH_INODE,
+};
+use crate::system::{Batch as _, Census as _, CensusOptions, Finding, Ledger, Outcome, Selection as _, Sum};
 
 #[derive(Default)]
 struct Books {
@@ -177,6 +180,177 @@ fn counters_are_kept_when_asked() {
     let outcomes =
         run(&stale, CensusOptions { mend: true, amend: false, defaults: false, keep_counters: true, partial: false });
     assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept)));
+}
+
+const MENDING: CensusOptions =
+    CensusOptions { mend: true, amend: true, defaults: false, keep_counters: false, partial: false };
+
+/// What is amended, as lines of JSON, and what is found.
+fn mended(batches: &[Batch]) -> (Vec<[String; 2]>, Vec<String>) {
+    let text = |batch: &Batch| {
+        let (mut canonical, mut text) = (batch.clone(), Vec::new());
+        canonical.canonicalize();
+        canonical.write_lines(&mut text);
+        String::from_utf8(text).unwrap().trim_end().to_owned()
+    };
+    let (mut amended, mut found) = (Vec::new(), Vec::new());
+    for outcome in run(batches, MENDING) {
+        match outcome {
+            Outcome::Amend { before, after } => amended.push([text(&before), text(&after)]),
+            Outcome::Found(finding) => {
+                assert!(finding.mendable, "{}", finding.text);
+                found.push(finding.text);
+            }
+            Outcome::Derived(_) => {}
+        }
+    }
+    (amended, found)
+}
+
+fn parent(inode: u64, parent: u64, count: i64) -> Parent {
+    Parent { inode, parent, count }
+}
+
+#[test]
+fn a_right_volume_is_not_amended() {
+    assert_eq!(mended(&volume()), (vec![], vec![]));
+    // One name is left of two: the parent stays 0.
+    let mut unlinked = volume();
+    let (nodes, edges) = unlinked.split_at_mut(2);
+    let (Batch::Node(nodes), Batch::Edge(edges)) = (&mut nodes[1], &mut edges[0]) else { unreachable!() };
+    nodes[1].nlink = 1;
+    edges.remove(2);
+    unlinked[3] = vec![parent(2, 1, 1), parent(2, 3, 0), parent(2, 7, -1)].into();
+    unlinked[5] = vec![DirStat { inode: 3, length: 0, space: 4096, inodes: 1 }].into();
+    assert_eq!(mended(&unlinked), (vec![], vec![]));
+}
+
+/// The volume with node 2 as given, entries of it in these directories, and these parent rows.
+fn linked(nlink: u32, stored: u64, entries: &[u64], rows: &[Parent]) -> Vec<Batch> {
+    let mut batches = volume();
+    batches[1] = vec![
+        node(1, FileType::DIRECTORY, 3, 1, 4096),
+        node(3, FileType::DIRECTORY, 2, 1, 4096),
+        Node { uid: 1000, atime: -5, rdev: 9, tier: 2, mode: 0o1644, ..node(2, FileType::REGULAR, nlink, stored, 5) },
+    ]
+    .into();
+    let entry = |parent, name: &str, inode, kind| Edge { parent, name: name.into(), inode, kind };
+    let mut edges = vec![entry(1, "sub", 3, FileType::DIRECTORY)];
+    let names = entries.iter().enumerate();
+    edges.extend(names.map(|(number, &parent)| entry(parent, &number.to_string(), 2, FileType::REGULAR)));
+    batches[2] = edges.into();
+    batches[3] = rows.to_vec().into();
+    batches[5] = Batch::DirStat(Vec::new());
+    batches.truncate(6);
+    batches.push(
+        vec![
+            counter("usedSpace", 12288 - 4096),
+            counter("totalInodes", 2),
+            counter("nextInode", 10),
+            counter("nextChunk", 10),
+        ]
+        .into(),
+    );
+    batches
+}
+
+fn counter(name: &str, value: i64) -> Counter {
+    Counter { name: name.into(), value }
+}
+
+#[test]
+fn a_parent_without_an_edge_becomes_that_of_the_edge() {
+    let (amended, found) = mended(&linked(1, 1, &[3], &[]));
+    assert_eq!(found, ["inode 2: parent 1 is stored, 3 is right"]);
+    let whole = |parent: u64| {
+        format!(
+            "{{\"inode\":2,\"type\":\"regular\",\"mode\":932,\"uid\":1000,\"atime\":-5,\"nlink\":1,\"length\":5,\
+             \"rdev\":9,\"parent\":{parent},\"tier\":2}}"
+        )
+    };
+    assert_eq!(amended, [[whole(1), whole(3)]]);
+}
+
+#[test]
+fn several_edges_become_parent_rows() {
+    let (amended, found) = mended(&linked(1, 1, &[1, 3, 3], &[]));
+    assert_eq!(
+        found,
+        [
+            "inode 2: parent 1 is stored, 0 is right; 2 parent rows do not count its edges",
+            "inode 2: link count 1, 3 edges lead to it"
+        ]
+    );
+    assert_eq!(amended[0], ["", r#"{"inode":2,"parent":1,"count":1}"#]);
+    assert_eq!(amended[1], ["", r#"{"inode":2,"parent":3,"count":2}"#]);
+    assert!(amended[2][0].contains(r#""parent":1"#) && !amended[2][1].contains("parent"), "{amended:?}");
+    assert!(amended[2][1].contains(r#""nlink":1"#), "its links come on their own, after it");
+    assert_eq!(amended[3], [r#"{"inode":2,"nlink":1}"#, r#"{"inode":2,"nlink":3}"#]);
+    assert_eq!(amended.len(), 4);
+}
+
+#[test]
+fn parent_rows_follow_the_edges() {
+    let (amended, found) = mended(&linked(2, 0, &[1, 3], &[parent(2, 1, 2), parent(2, 9, 4)]));
+    assert_eq!(found, ["inode 2: 3 parent rows do not count its edges"]);
+    assert_eq!(
+        amended,
+        [
+            [r#"{"inode":2,"parent":1,"count":2}"#, r#"{"inode":2,"parent":1,"count":1}"#],
+            ["", r#"{"inode":2,"parent":3,"count":1}"#],
+            [r#"{"inode":2,"parent":9,"count":4}"#, ""]
+        ]
+    );
+    // With one edge left and rows that disagree with it, the edge's directory is the parent, and there are no rows.
+    for rows in [&[parent(2, 1, 1)][..], &[parent(2, 1, 1), parent(2, 3, 1)], &[parent(2, 3, 2)], &[]] {
+        let (amended, found) = mended(&linked(1, 0, &[3], rows));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(amended.len(), rows.len() + 1);
+        let (node, rows) = amended.split_last().unwrap();
+        assert!(rows.iter().all(|[_, after]| after.is_empty()), "{rows:?}");
+        assert!(node[1].contains(r#""parent":3"#), "{node:?}");
+    }
+    // Rows mean nothing where there is a parent.
+    let (amended, _) = mended(&linked(1, 3, &[3], &[parent(2, 3, 1)]));
+    assert_eq!(amended, [[r#"{"inode":2,"parent":3,"count":1}"#, ""]]);
+}
+
+#[test]
+fn directories_move_with_their_edge_and_what_is_open_or_lost_is_left_alone() {
+    let mut moved = linked(1, 1, &[1], &[]);
+    let Batch::Node(nodes) = &mut moved[1] else { unreachable!() };
+    nodes[1].parent = 77;
+    let (amended, found) = mended(&moved);
+    assert_eq!(found, ["inode 3: parent 77 is stored, 1 is right"]);
+    assert!(amended[0][1].contains(r#""parent":1"#), "{amended:?}");
+    let mut open = linked(0, 0, &[], &[parent(2, 1, 1)]);
+    open.push(vec![Sustained { sid: 1, inode: 2 }].into());
+    open.push(vec![counter("nextSession", 1)].into());
+    assert_eq!(mended(&open).0, Vec::<[String; 2]>::new());
+    let lost = run(&linked(1, 1, &[], &[parent(2, 1, 1)]), MENDING);
+    let found =
+        |outcome: &Outcome<Batch>| matches!(outcome, Outcome::Found(found) if found.sort == "node without edge");
+    assert!(lost.iter().any(found));
+    assert!(!lost.iter().any(|outcome| matches!(outcome, Outcome::Amend { .. })));
+}
+
+#[test]
+fn children_are_counted_where_their_edges_are() {
+    let mut moved = linked(1, 1, &[3], &[]);
+    moved[5] = vec![
+        DirStat { inode: 1, length: 5, space: 8192, inodes: 2 },
+        DirStat { inode: 3, length: 0, space: 0, inodes: 0 },
+    ]
+    .into();
+    let (amended, _) = mended(&moved);
+    let stats: Vec<_> = amended.iter().map(|[_, after]| after).filter(|after| after.contains("usedInodes")).collect();
+    assert_eq!(
+        stats,
+        [
+            r#"{"inode":1,"usedSpace":4096,"usedInodes":1}"#,
+            r#"{"inode":3,"dataLength":5,"usedSpace":4096,"usedInodes":1}"#
+        ]
+    );
 }
 
 /// The volume without its trash: what it says of itself is of the whole, and what is worked out is of what is left.
