@@ -14,3 +14,4 @@ mod fixtures;
 mod kit;
 mod live;
 mod matrix;
+mod oracle;
