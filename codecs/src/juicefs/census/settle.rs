@@ -268,6 +268,7 @@ impl<E> Settling<'_, E> {
 
     fn counters(&mut self) -> Result<(), E> {
         let mut counters = std::mem::take(&mut self.census.counters);
+        counters.iter_mut().for_each(|row| row.value = counter::at_least_first(&row.name, row.value));
         for (name, right, rule) in self.census.expected() {
             let stored = counters.iter_mut().find(|row| row.name == name);
             let before = counter::at_least_first(name, stored.as_ref().map_or(0, |row| row.value));
