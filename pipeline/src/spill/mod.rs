@@ -2,12 +2,14 @@
 //! sorted, joined or summed goes through here. It knows bytes and integers, and no kind of record.
 
 mod aggregator;
+mod backlog;
 mod dir;
 mod merge;
 mod runs;
 mod sorter;
 
 pub use aggregator::{Aggregator, Sums};
+pub use backlog::Backlog;
 pub use dir::SpillDir;
 pub use sorter::{Sorted, Sorter};
 
