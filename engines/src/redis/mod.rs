@@ -5,6 +5,7 @@ mod address;
 mod claim;
 mod connection;
 mod discovery;
+mod drain;
 mod fetch;
 mod file;
 mod joins;

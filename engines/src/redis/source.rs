@@ -8,6 +8,7 @@ use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Sn
 
 use super::address::Address;
 use super::connection::Connection;
+use super::drain::DrainedSnapshot;
 use super::scan::ScanSnapshot;
 use super::stream::{Stream, StreamSnapshot};
 use super::sync::SyncStream;
@@ -90,9 +91,13 @@ impl Reading {
                 about.notes.push(snapshot_note(self.options.diskless).to_owned());
                 let check =
                     (about.guarantee == Guarantee::Exact).then(|| slot_check(self.address.clone(), self.stop.clone()));
+                let (spill, has_file) = (&self.options.spill, input.length_bytes().is_some());
                 let input = Box::new(input);
                 let stream = Stream { about, input, volume, rows, sealed: self.sealed, check };
-                Ok(Box::new(StreamSnapshot::new(stream, self.readers, &self.options.spill)))
+                if has_file {
+                    return Ok(Box::new(StreamSnapshot::new(stream, self.readers, spill)));
+                }
+                Ok(Box::new(DrainedSnapshot::new(stream, self.readers, spill, &self.stop)))
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));

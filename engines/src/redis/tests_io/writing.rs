@@ -17,7 +17,7 @@ use super::super::server::{Server, open};
 use super::super::{Connection, RedisOptions, RedisSink, Reply};
 use super::kit::*;
 
-fn sink(url: &str) -> Box<RedisSink> {
+pub(super) fn sink(url: &str) -> Box<RedisSink> {
     Box::new(RedisSink::new(address(url), RedisOptions::default()))
 }
 
@@ -56,7 +56,7 @@ impl Sink<JuiceFs> for AsTheyAre {
     }
 }
 
-fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
+pub(super) fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
     copy::copy(source, Box::new(AsTheyAre(sink)), &options(), &Monitor::default(), &Stop::new())
 }
 
