@@ -105,7 +105,9 @@ impl Drop for RedisSink {
         address.timeouts.read = Some(SILENCE);
         let hands = std::mem::take(&mut *self.hands.lock().unwrap_or_else(PoisonError::into_inner));
         let rest = |hand: &Arc<Mutex<Hand>>| hand.lock().unwrap_or_else(PoisonError::into_inner).rest(begun + SILENCE);
-        if hands.iter().map(rest).fold(true, |all, rests| all && rests) {
+        // Every one of them is told to rest, whatever the others say.
+        let resting = hands.iter().filter(|hand| rest(hand)).count();
+        if resting == hands.len() {
             let clear = |mut connection: Connection| claim.abandon(&mut connection, begun + CLEARING);
             drop(Connection::open(&address, &Stop::new()).and_then(clear));
         }
