@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,6 +14,8 @@ use crate::kit::tree::Volume;
 use crate::kit::{Folder, expect, metaferry};
 
 const DUMPS: usize = 10;
+/// What the writer does between two dumps, at the least.
+const STEPS: u64 = 12;
 const ROOT: u64 = 1;
 const TRASH: u64 = 0x7FFF_FFFF_1000_0000;
 
@@ -37,11 +40,22 @@ fn step(root: &Path, number: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes until it is over; says how many steps that were.
-fn write(root: &Path, over: &AtomicBool) -> u64 {
+/// Writes until it is over, and counts the steps.
+fn write(root: &Path, over: &AtomicBool, steps: &AtomicU64) {
     (0..8).for_each(|directory| std::fs::create_dir(root.join(format!("d{directory}"))).unwrap());
-    let go_on = |_: &u64| !over.load(Ordering::Relaxed);
-    (0..).take_while(go_on).inspect(|&number| step(root, number).unwrap()).count() as u64
+    while !over.load(Ordering::Relaxed) {
+        step(root, steps.load(Ordering::Relaxed)).unwrap();
+        steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the writer has done so many steps.
+fn wait(steps: &AtomicU64, enough: u64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while steps.load(Ordering::Relaxed) < enough {
+        assert!(Instant::now() < deadline, "the writer hardly writes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Every edge leads to a node, and one leads to every node that is not held open.
@@ -75,16 +89,17 @@ fn dumped_while_mounted(url: &str, other: &str, lags: &[&str], options: &[&str])
     let folder = Folder::new();
     juicefs(&[&["format", url, "live", "--bucket", &folder.path("bucket/")][..], options].concat());
     let mount = Mount::new(&folder, url);
-    let over = AtomicBool::new(false);
+    let (over, steps) = (AtomicBool::new(false), AtomicU64::new(0));
     let archive = |round: usize| folder.path(&format!("dump-{round}"));
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| write(&mount.path(""), &over));
-        let dumps = std::panic::catch_unwind(|| {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            (0..DUMPS).map(|round| dump(url, &archive(round), lags)).collect::<HashSet<_>>()
-        });
+        let writer = scope.spawn(|| write(&mount.path(""), &over, &steps));
+        let one = |round| {
+            wait(&steps, STEPS * (round as u64 + 1));
+            dump(url, &archive(round), lags)
+        };
+        let dumps = std::panic::catch_unwind(|| (0..DUMPS).map(one).collect::<HashSet<_>>());
         over.store(true, Ordering::Relaxed);
-        assert!(writer.join().unwrap() > 100, "the writer hardly wrote");
+        writer.join().unwrap();
         let sizes = dumps.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         assert!(sizes.len() > DUMPS / 2, "the volume hardly changed between the dumps: {sizes:?}");
     });

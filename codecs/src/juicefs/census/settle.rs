@@ -31,10 +31,12 @@ struct Settling<'a, E> {
     census: Census,
     emit: Emit<'a, E>,
     references: Vec<SliceRef>,
+    /// Of directories that had none.
+    statistics: Vec<DirStat>,
 }
 
 pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) -> Result<(), E> {
-    let mut settling = Settling { census, emit, references: Vec::new() };
+    let mut settling = Settling { census, emit, references: Vec::new(), statistics: Vec::new() };
     let mut current = None;
     let mut group = Group::default();
     while let Some(([id, section], sum)) = sums()? {
@@ -64,6 +66,7 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
         settling.group(id, &group)?;
     }
     settling.flush_references()?;
+    settling.flush_statistics()?;
     settling.single()?;
     settling.inodes()?;
     settling.quotas()?;
@@ -221,7 +224,10 @@ impl<E> Settling<'_, E> {
 
     fn statistics(&mut self, inode: u64, group: &Group) -> Result<(), E> {
         let ([length, space, inodes, _], [old_length, old_space, old_inodes, rows]) = (group.children, group.stored);
-        if !self.census.dir_stats || rows == 0 || (length, space, inodes) == (old_length, old_space, old_inodes) {
+        if rows == 0 {
+            return self.missing_statistics(inode, group);
+        }
+        if !self.census.dir_stats || (length, space, inodes) == (old_length, old_space, old_inodes) {
             return Ok(());
         }
         let text = format!(
@@ -235,6 +241,24 @@ impl<E> Settling<'_, E> {
         let stat = |length, space, inodes| vec![DirStat { inode, length, space, inodes }].into();
         let before = stat(old_length, old_space, old_inodes);
         (self.emit)(Outcome::Amend { before, after: stat(length, space, inodes) })
+    }
+
+    /// A directory need not have any, JuiceFS adds them up then; but its fsck fails on one that has none.
+    fn missing_statistics(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let ([.., nodes, _], [length, space, inodes, _]) = (group.directory, group.children);
+        if !self.census.dir_stats || !self.census.options.amend || nodes == 0 || inode == TRASH_INODE {
+            return Ok(());
+        }
+        let text =
+            format!("directory {inode}: none are stored; length {length}, space {space}, inodes {inodes} are there");
+        self.found("directory statistics", true, text)?;
+        self.statistics.push(DirStat { inode, length, space, inodes });
+        if self.statistics.len() >= BATCH_ROWS { self.flush_statistics() } else { Ok(()) }
+    }
+
+    fn flush_statistics(&mut self) -> Result<(), E> {
+        let statistics = std::mem::take(&mut self.statistics);
+        if statistics.is_empty() { Ok(()) } else { (self.emit)(Outcome::Derived(statistics.into())) }
     }
 
     fn inodes(&mut self) -> Result<(), E> {

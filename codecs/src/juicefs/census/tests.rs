@@ -171,6 +171,18 @@ fn a_mending_census_gives_back_what_is_right() {
 }
 
 #[test]
+fn missing_statistics_are_made_up_for_where_rows_are_amended() {
+    let mut volume = volume();
+    let full = std::mem::replace(&mut volume[5], Vec::<DirStat>::new().into());
+    assert_eq!(findings(&volume), Vec::<String>::new());
+    let mut amended = run(&volume, CensusOptions { mend: true, amend: true, ..CensusOptions::default() });
+    let found = |outcome: &mut Outcome<Batch>| matches!(outcome, Outcome::Found(found) if found.mendable);
+    assert_eq!(amended.extract_if(.., found).count(), 3);
+    let stats = |outcome: &Outcome<Batch>| matches!(outcome, Outcome::Derived(rows) if *rows == full);
+    assert_eq!(amended.iter().filter(|outcome| stats(outcome)).count(), 1, "{amended:?}");
+}
+
+#[test]
 fn counters_are_kept_when_asked() {
     let mut stale = volume();
     let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
@@ -221,13 +233,15 @@ fn a_right_volume_is_not_amended() {
     nodes[1].nlink = 1;
     edges.remove(2);
     unlinked[3] = vec![parent(2, 1, 1), parent(2, 3, 0), parent(2, 7, -1)].into();
-    unlinked[5] = vec![DirStat { inode: 3, length: 0, space: 4096, inodes: 1 }].into();
+    let Batch::DirStat(stats) = &mut unlinked[5] else { unreachable!() };
+    stats[1] = DirStat { inode: 3, length: 0, space: 4096, inodes: 1 };
     assert_eq!(mended(&unlinked), (vec![], vec![]));
 }
 
 /// The volume with node 2 as given, entries of it in these directories, and these parent rows.
 fn linked(nlink: u32, stored: u64, entries: &[u64], rows: &[Parent]) -> Vec<Batch> {
     let mut batches = volume();
+    batches[0] = Vec::<Setting>::new().into();
     batches[1] = vec![
         node(1, FileType::DIRECTORY, 3, 1, 4096),
         node(3, FileType::DIRECTORY, 2, 1, 4096),
@@ -337,6 +351,7 @@ fn directories_move_with_their_edge_and_what_is_open_or_lost_is_left_alone() {
 #[test]
 fn children_are_counted_where_their_edges_are() {
     let mut moved = linked(1, 1, &[3], &[]);
+    moved[0] = volume().remove(0);
     moved[5] = vec![
         DirStat { inode: 1, length: 5, space: 8192, inodes: 2 },
         DirStat { inode: 3, length: 0, space: 0, inodes: 0 },
