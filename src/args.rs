@@ -51,13 +51,16 @@ pub(crate) struct CopyArgs {
     /// Go on past rows that cannot be decoded, count them, and exit with 3
     #[arg(long)]
     pub(crate) skip_damaged: bool,
+    /// Leave out what is only in the trash; counters, link counts and slice references are those of what is left
+    #[arg(long)]
+    pub(crate) skip_trash: bool,
 }
 
 /// Options of every command that fills an engine.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct MendArgs {
     /// Take the counters as the source has them, though they be wrong
-    #[arg(long, conflicts_with = "mend")]
+    #[arg(long, conflicts_with_all = ["mend", "skip_trash"])]
     pub(crate) keep_counters: bool,
     /// Set link counts and directory statistics right too; else they are carried as they are, and told. A fuzzy dump is
     /// always mended

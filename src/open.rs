@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::JuiceFs;
-use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
+use metaferry_engines::archive::{ArchiveSink, ArchiveSource, Description, describe};
 use metaferry_engines::json::JsonSource;
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
@@ -95,8 +96,20 @@ impl Place {
                 readable(path)?;
                 Box::new(ArchiveSource::open(path)?)
             }
-            Self::Pipe => Box::new(ArchiveSource::pipe("standard input", Box::new(std::io::stdin()))),
+            Self::Pipe => {
+                let open = std::io::stdin().as_fd().try_clone_to_owned();
+                let open = open.map_err(|error| Error::engine("standard input", error))?;
+                Box::new(ArchiveSource::stream("standard input", open.into()))
+            }
         })
+    }
+
+    /// What it says of itself without being read: only an archive in a file does.
+    pub(crate) fn description(&self) -> Result<Option<Description<JuiceFs>>> {
+        match self {
+            Self::File(path) if Content::of(path) == Some(Content::Archive) => describe(path).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Makes it ready to be written.

@@ -11,7 +11,7 @@ use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_codecs::system::{Class, Kind as _};
 use metaferry_codecs::tally::{Cell, DIGEST_VERSION};
 use metaferry_pipeline::copy::Report;
-use metaferry_pipeline::verify::Verdict;
+use metaferry_pipeline::verify::{Differing, Judgement, Verdict};
 use metaferry_pipeline::{About, Error, Findings};
 use serde_json::{Value, json};
 
@@ -119,17 +119,23 @@ impl Printer {
             let rows: Vec<Value> = verdict
                 .rows
                 .iter()
-                .map(|row| json!({ "kind": row.kind, "class": format!("{:?}", row.class).to_lowercase(), "left": row.left, "right": row.right }))
+                .map(|row| json!({ "kind": row.kind, "class": format!("{:?}", row.judgement).to_lowercase(), "left": row.left, "right": row.right }))
                 .collect();
             return self.line(json!({
                 "version": 1, "event": "verdict", "equal": verdict.differences.is_empty(), "seconds": took.as_secs_f64(),
                 "left": about(&verdict.left), "right": about(&verdict.right),
                 "left_tally": cell(&verdict.left_tally.total()), "right_tally": cell(&verdict.right_tally.total()),
-                "primary_buckets": primary, "derived_buckets": derived, "rows_differing": verdict.rows_differing, "rows": rows,
+                "primary_buckets": primary, "derived_buckets": derived, "rows_differing": verdict.differing.total(),
+                "primary_rows": verdict.differing.primary, "derived_rows": verdict.differing.derived,
+                "mended_rows": verdict.differing.mended, "rows": rows,
             }));
         }
         for row in &verdict.rows {
-            let class = if row.class == Class::Derived { " (can be worked out)" } else { "" };
+            let class = match row.judgement {
+                Judgement::Primary => "",
+                Judgement::Derived => " (can be worked out)",
+                Judgement::Mended => " (mended)",
+            };
             self.line(format!("differs: {}{class}", row.kind));
             self.line(format!("  - {}", row.left.as_deref().unwrap_or("absent")));
             self.line(format!("  + {}", row.right.as_deref().unwrap_or("absent")));
@@ -142,12 +148,27 @@ impl Printer {
                 self.line(format!("equal: {rows} rows in {seconds:.2} s, tally {digest:032x}"));
             }
         } else {
-            let more = verdict.rows_differing.saturating_sub(verdict.rows.len() as u64);
-            let more = if more > 0 { format!(", {more} of them not shown") } else { String::new() };
-            self.line(format!("not equal: {} rows differ{more}", verdict.rows_differing));
-            self.line(format!("{primary} buckets differ in what the volume is, {derived} in what can be worked out"));
+            let what = match verdict.differing.total() {
+                0 => format!("{primary} buckets differ in what the volume is, {derived} in what can be worked out"),
+                _ => how_many(&verdict.differing, verdict.rows.len()),
+            };
+            self.line(format!("not equal: {what}"));
         }
     }
+}
+
+/// How many rows differ, how many of them were not shown, and what that means.
+fn how_many(differing: &Differing, shown: usize) -> String {
+    let (Differing { primary, derived, mended }, all) = (*differing, differing.total());
+    let more = all.saturating_sub(shown as u64);
+    let more = if more > 0 { format!(", {more} of them not shown") } else { String::new() };
+    if mended == all {
+        return format!("{all} rows differ{more}, all of them mended by the load");
+    }
+    let sorts =
+        [(primary, "in what the volume is"), (derived, "in what can be worked out"), (mended, "mended by the load")];
+    let sorts = sorts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    format!("{all} rows differ{more}: {}", sorts.collect::<Vec<_>>().join(", "))
 }
 
 /// A plain table whose numbers stand to the right.

@@ -3,9 +3,11 @@
 
 mod archives;
 mod death;
+mod fuzzy;
 mod kit;
 mod machine;
 mod output;
 mod races;
 mod rows;
 mod servers;
+mod silence;

@@ -148,6 +148,16 @@ fn volumes_on_redis_go_to_sqlite_and_back_unchanged() {
 }
 
 #[test]
+fn a_volume_that_was_never_used_gives_its_root_away_to_nobody() {
+    let (folder, redis) = (Folder::new(), Redis::from_rdb(Some(&read_data("empty/redis/store.rdb")), &[]));
+    assert_eq!(redis.cli(&["EXISTS", "nextinode"]).trim(), "0");
+    expect(0, &["migrate", &redis.url(), &folder.sqlite("copy.db")]);
+    let database = rusqlite::Connection::open(folder.path("copy.db")).unwrap();
+    let next = |name| database.query_row("SELECT value FROM jfs_counter WHERE name = ?1", [name], |row| row.get(0));
+    assert_eq!((next("nextInode"), next("nextChunk")), (Ok(2), Ok(1)));
+}
+
+#[test]
 fn a_snapshot_file_and_a_scan_read_what_the_stream_reads() {
     for volume in VOLUMES {
         let folder = Folder::new();

@@ -14,3 +14,5 @@ mod fixtures;
 mod kit;
 mod live;
 mod matrix;
+mod oracle;
+mod trash;

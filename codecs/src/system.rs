@@ -102,9 +102,30 @@ pub trait System: Sized + Send + Sync + 'static {
     type Batch: Batch<Kind = Self::Kind>;
     /// Its census.
     type Census: Census<Batch = Self::Batch>;
+    /// What of a volume a copy may carry.
+    type Selection: Selection<Batch = Self::Batch>;
 
     /// Takes the secrets out of a batch that is about to leave for a file, and says how many it took.
     fn strip_secrets(batch: &mut Self::Batch) -> u64;
+}
+
+/// What of a volume a copy carries, where that is not all of it. It is learned from some kinds in one pass or more, and
+/// then known of every row by itself. All workers share one.
+pub trait Selection: Send + Sync + 'static {
+    /// The system's batches.
+    type Batch: Batch;
+
+    /// The kinds it learns from.
+    fn kinds(&self) -> &'static [<Self::Batch as Batch>::Kind];
+    /// Takes in a batch; what is of no kind it learns from is ignored.
+    fn learn(&self, batch: &Self::Batch);
+    /// Ends a pass over all rows of those kinds; true where it needs another one.
+    fn settle(&mut self) -> bool;
+    /// Leaves rows out of a batch, and sets right in the others what follows from that. Says how many of what it left out,
+    /// where that is worth telling.
+    fn keep(&self, batch: &mut Self::Batch) -> Option<(&'static str, u64)>;
+    /// What the user should know of such a copy.
+    fn note(&self) -> &'static str;
 }
 
 /// The sums that are left at the end, each key once, ascending.
@@ -170,6 +191,8 @@ pub struct CensusOptions {
     pub defaults: bool,
     /// Leave the counters as the source had them.
     pub keep_counters: bool,
+    /// Rows were left out on purpose: work out sums anew and emit them, whatever was stored; what was stored is no finding.
+    pub partial: bool,
 }
 
 /// What the rows say a volume must say of itself. Each worker has its own; all share one set of inodes.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use metaferry_codecs::Tally;
 use metaferry_codecs::system::{Batch, Census, CensusOptions, Kind, Outcome, System};
@@ -16,6 +17,9 @@ use crate::{
     About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Partition, Result, Scope,
     Sink, Snapshot, Source, Stop,
 };
+
+/// After how long without a batch a loader is told to be idle.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// How a copy is to be run.
 #[derive(Debug, Clone)]
@@ -113,12 +117,13 @@ pub fn copy<S: System>(
     stop.check()?;
     monitor.begin("commit", 0);
     sink.commit(Commit { seal, tally: tally.clone(), about: about.clone() })?;
+    let mended = needs.mends || about.is_partial;
     Ok(Report {
         about,
         rows,
         tally,
         findings,
-        mended: needs.mends,
+        mended,
         proven: options.prove,
         spilled_bytes: options.spill.spilled_bytes(),
     })
@@ -290,7 +295,7 @@ impl<S: System> Copy<'_, S> {
 
     /// One loader's end of the queue.
     fn consume(&self, mut loader: Box<dyn Loader<S>>, inbox: &Inbox<Load<S>>) -> Result<Box<dyn Loader<S>>> {
-        while let Some((load, _permit)) = inbox.recv()? {
+        while let Some((load, _permit)) = inbox.recv_or(IDLE, &mut || loader.idle())? {
             self.load(loader.as_mut(), load.batch)?;
         }
         Ok(loader)
@@ -302,6 +307,7 @@ impl<S: System> Copy<'_, S> {
             amend: self.needs.mends && (self.options.mend || about.guarantee == Guarantee::Fuzzy),
             defaults: self.needs.defaults,
             keep_counters: self.options.keep_counters,
+            partial: about.is_partial,
         };
         let census = S::Census::new(options);
         let share = self.ledger_bytes() / workers;

@@ -91,6 +91,8 @@ impl<S: System> Snapshot<S> for Memory<S> {
             ordered: KindSet::ALL,
             notes: Vec::new(),
             live_sessions: 0,
+            is_repeatable: true,
+            is_partial: false,
         }
     }
 

@@ -4,33 +4,15 @@
 use std::collections::BTreeMap;
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::system::{Batch, Census, Ledger, Outcome, Sum, System};
+use metaferry_codecs::system::{Batch, Outcome, System};
 
-use crate::spill::{Aggregator, SpillDir, Sums};
+use crate::spill::SpillDir;
+use crate::survey::{Survey, Surveyed};
 use crate::{Findings, Result};
-
-/// Both rounds of sums of one worker.
-struct Books {
-    first: Aggregator<4>,
-    second: Aggregator<4>,
-}
-
-impl Ledger for Books {
-    type Error = crate::Error;
-
-    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        self.second.add(key, delta)
-    }
-
-    fn add_first(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        self.first.add(key, delta)
-    }
-}
 
 /// One scanner's observer.
 pub(crate) struct Observer<S: System> {
-    census: S::Census,
-    books: Books,
+    survey: Survey<S>,
     strips_secrets: bool,
     /// The batch that makes a target usable, once it came by.
     seal: Option<S::Batch>,
@@ -41,11 +23,8 @@ pub(crate) struct Observer<S: System> {
 
 impl<S: System> Observer<S> {
     pub(crate) fn new(census: S::Census, dir: &SpillDir, budget_bytes: usize, strips_secrets: bool) -> Self {
-        let (first, second) = (budget_bytes / 8, budget_bytes - budget_bytes / 8);
-        let books = Books { first: Aggregator::new(dir, first), second: Aggregator::new(dir, second) };
         Self {
-            census,
-            books,
+            survey: Survey::new(census, dir, budget_bytes),
             strips_secrets,
             seal: None,
             tally: Tally::default(),
@@ -56,7 +35,7 @@ impl<S: System> Observer<S> {
 
     /// Takes a batch in; gives back what goes on to the loaders.
     pub(crate) fn observe(&mut self, mut batch: S::Batch) -> Result<Option<S::Batch>> {
-        if self.census.observe(&batch, &mut self.books)? {
+        if self.survey.observe(&batch)? {
             return Ok(None);
         }
         batch.canonicalize();
@@ -77,36 +56,18 @@ impl<S: System> Observer<S> {
 
     /// Ends what a scanner observed; its sums are sorted in its own worker.
     pub(crate) fn finish(self) -> Result<Merged<S>> {
-        let Self { census, books, seal, tally, findings, rows, .. } = self;
-        let (first, second) = (vec![books.first.finish()?], vec![books.second.finish()?]);
-        Ok(Merged { census, first, second, seal, tally, findings, rows })
+        let Self { survey, seal, tally, findings, rows, .. } = self;
+        Ok(Merged { surveyed: survey.finish()?, seal, tally, findings, rows })
     }
 }
 
 /// What scanners saw.
 pub(crate) struct Merged<S: System> {
-    census: S::Census,
-    first: Vec<Sums<4>>,
-    second: Vec<Sums<4>>,
+    surveyed: Surveyed<S>,
     seal: Option<S::Batch>,
     tally: Tally<S::Kind>,
     findings: Findings,
     pub(crate) rows: BTreeMap<S::Kind, u64>,
-}
-
-/// Lets what the first round leads to be booked in the second.
-struct Bridge(Aggregator<4>);
-
-impl Ledger for Bridge {
-    type Error = crate::Error;
-
-    fn add(&mut self, key: [u64; 2], delta: [i64; 4]) -> Result<()> {
-        self.0.add(key, delta)
-    }
-
-    fn add_first(&mut self, _key: [u64; 2], _delta: [i64; 4]) -> Result<()> {
-        Err(crate::Error::new(crate::ErrorKind::Bug, "a census booked in the first round after it had ended"))
-    }
 }
 
 /// What is left of a [`Merged`] once its census was settled.
@@ -119,15 +80,13 @@ pub(crate) struct Settled<S: System> {
 impl<S: System> Merged<S> {
     /// Adds what another scanner saw.
     pub(crate) fn add(&mut self, other: Self) {
-        self.census.merge(other.census);
+        self.surveyed.add(other.surveyed);
         self.tally.add(&other.tally);
         self.findings.merge(other.findings);
         self.seal = self.seal.take().or(other.seal);
         for (kind, more) in other.rows {
             *self.rows.entry(kind).or_default() += more;
         }
-        self.first.extend(other.first);
-        self.second.extend(other.second);
     }
 
     /// Settles the census; `emit` gets the rows it worked out and those it amends, and the tally follows them.
@@ -137,14 +96,8 @@ impl<S: System> Merged<S> {
         budget_bytes: usize,
         emit: &mut dyn FnMut(Outcome<S::Batch>) -> Result<()>,
     ) -> Result<Settled<S>> {
-        let mut sums = Sums::merge(self.first);
-        let mut bridge = Bridge(Aggregator::new(dir, budget_bytes));
-        self.census.bridge(&mut || -> Result<Option<Sum>> { sums.next() }, &mut bridge)?;
-        drop(sums);
-        self.second.push(bridge.0.finish()?);
-        let mut sums = Sums::merge(self.second);
         let (tally, findings) = (&mut self.tally, &mut self.findings);
-        self.census.settle(&mut || sums.next(), &mut |outcome| {
+        self.surveyed.settle(dir, budget_bytes, &mut |outcome| {
             match &outcome {
                 Outcome::Derived(batch) => batch.tally_canonical(tally),
                 Outcome::Amend { before, after } => {

@@ -1,11 +1,35 @@
-//! Scan: where a snapshot puts its batches. Observes each and sends on what is to be loaded.
+//! Scan: many workers over many partitions, and where they put their batches in a copy: each is observed, and sent on where
+//! it is to be loaded.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metaferry_codecs::system::{Batch, System};
 
 use crate::copy::Copy;
 use crate::observe::Observer;
-use crate::stage::Weighed;
-use crate::{Emit, Error, Result};
+use crate::stage::{self, Weighed};
+use crate::{Emit, Error, Partition, Result, Snapshot, Stop};
+
+/// Scans partitions with as many workers as there are readers, and gives back where each put its batches.
+pub(crate) fn scan_all<S: System, E: Emit<S> + Send>(
+    snapshot: &dyn Snapshot<S>,
+    partitions: &[Partition<S>],
+    (readers, stop): (usize, &Stop),
+    out: &(dyn Fn() -> Result<E> + Sync),
+) -> Result<Vec<E>> {
+    let next = &AtomicUsize::new(0);
+    let worker = |_| {
+        move || {
+            let mut out = out()?;
+            while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                stop.check()?;
+                snapshot.scan(partition, &mut out)?;
+            }
+            Ok(out)
+        }
+    };
+    stage::run_alone(stop, (0..readers.max(1)).map(worker).collect())
+}
 
 /// A batch on its way to a loader, weighed once.
 pub(crate) struct Load<S: System> {

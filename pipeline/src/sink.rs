@@ -78,6 +78,14 @@ pub trait Loader<S: System>: Send {
     /// Those of the store.
     fn amend(&mut self, batch: S::Batch) -> Result<()>;
 
+    /// No batch has come for some seconds: what would lapse, such as a lock, is renewed.
+    ///
+    /// # Errors
+    /// Those of the store; a lock that someone else has taken.
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The batches of one partition have all come, and those of another will follow. Called only where the sink is affine.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use metaferry_codecs::system::{Kind, System};
+use metaferry_codecs::system::{Batch, Kind, System};
 
 use crate::{Result, Stop};
 
@@ -52,6 +52,12 @@ impl KindSet {
         Self(self.0 & !other.0)
     }
 
+    /// The kinds that are in either.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether no kind is in it.
     #[must_use]
     pub fn is_empty(self) -> bool {
@@ -72,6 +78,10 @@ pub struct About {
     pub notes: Vec<String>,
     /// Sessions of clients that have not expired, as far as the source can tell.
     pub live_sessions: u64,
+    /// Whether its partitions can be scanned again. What cannot may disregard the scope of a plan.
+    pub is_repeatable: bool,
+    /// Whether rows were left out on purpose, so that stored sums do not fit.
+    pub is_partial: bool,
 }
 
 /// Which part of a volume is asked for.
@@ -94,6 +104,13 @@ impl<S: System> Scope<S> {
     #[must_use]
     pub fn wants(&self, kind: S::Kind) -> bool {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    }
+
+    /// Leaves the rows of a batch that are in the buckets asked for.
+    pub(crate) fn narrow(&self, batch: &mut S::Batch) {
+        if let Some(buckets) = &self.buckets {
+            batch.retain_buckets(&mut |bucket| buckets.contains(&bucket));
+        }
     }
 }
 
@@ -161,10 +178,5 @@ pub trait Snapshot<S: System>: Send + Sync {
     /// A manifest that promises something else, a checksum over the whole.
     fn finish(&self) -> Result<()> {
         Ok(())
-    }
-
-    /// A name that another process can attach to; `None` where the snapshot ends with this one.
-    fn token(&self) -> Option<String> {
-        None
     }
 }

@@ -13,6 +13,7 @@ mod tests;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
@@ -127,15 +128,26 @@ impl<T> Inbox<T> {
     /// The next item of any producer, or none once all have ended. Keep the permit for as long as the item is in memory,
     /// and for no longer: a consumer that collects permits may wait for room that it holds itself.
     pub fn recv(&self) -> Result<Option<(T, Permit)>> {
-        self.stop.check()?;
-        let received = select! {
-            recv(self.receiver) -> received => received.ok(),
-            recv(self.stop.halted()) -> _ => None,
-        };
-        if received.is_none() {
+        self.recv_or(Duration::MAX, &mut || Ok(()))
+    }
+
+    /// The same; `idle` is called again and again where nothing comes for so long.
+    pub fn recv_or(&self, patience: Duration, idle: &mut dyn FnMut() -> Result<()>) -> Result<Option<(T, Permit)>> {
+        loop {
             self.stop.check()?;
+            let received = select! {
+                recv(self.receiver) -> received => received.ok(),
+                recv(self.stop.halted()) -> _ => None,
+                default(patience) => {
+                    idle()?;
+                    continue;
+                }
+            };
+            if received.is_none() {
+                self.stop.check()?;
+            }
+            return Ok(received);
         }
-        Ok(received)
     }
 
     /// The stop of this stage, for long loops.

@@ -1,16 +1,21 @@
-//! Verify: the tallies of two sources are compared, then the rows of the kinds and buckets in which they differ. Nothing is
-//! written.
+//! Verify: the tallies of two sources are compared, then the rows of the kinds and buckets in which they differ, and those
+//! with what a load of the first would have mended. Nothing is written.
 
-use std::collections::BTreeSet;
+mod mends;
+mod rows;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::system::{Batch, Class, Kind, System};
+use metaferry_codecs::system::{Batch, Census, CensusOptions, Class, System};
 
 use crate::sort::Sorting;
 use crate::spill::{Sorted, SpillDir};
 use crate::stage;
-use crate::{About, Emit, Error, Result, Scope, Snapshot, Source, Stop};
+use crate::survey::Survey;
+use crate::{About, Emit, Error, ErrorKind, KindSet, Result, Scope, Snapshot, Source, Stop};
+
+use mends::{Mends, mends};
 
 /// Opens a source, as often as it is asked.
 pub type Open<'a, S> = &'a dyn Fn() -> Result<Box<dyn Source<S>>>;
@@ -28,10 +33,40 @@ pub struct Verdict<S: System> {
     pub right_tally: Tally<S::Kind>,
     /// The kinds and buckets that differ, and how they are to be judged.
     pub differences: Vec<(S::Kind, u16, Class)>,
-    /// The first rows that differ.
+    /// The first rows that differ; those that were mended come last.
     pub rows: Vec<Difference>,
-    /// How many rows differ, at most as many as were looked at.
-    pub rows_differing: u64,
+    /// How many rows differ; none where none were to be told.
+    pub differing: Differing,
+}
+
+/// How many rows differ, by how that is to be judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Differing {
+    /// In what the volume is.
+    pub primary: u64,
+    /// In what can be worked out.
+    pub derived: u64,
+    /// As a load mends them.
+    pub mended: u64,
+}
+
+impl Differing {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.primary + self.derived + self.mended
+    }
+}
+
+/// How a difference is to be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// A loss: what the volume is differs.
+    Primary,
+    /// What differs can be worked out.
+    Derived,
+    /// The second source has what a load of the first makes of the row.
+    Mended,
 }
 
 /// One row that differs.
@@ -39,8 +74,8 @@ pub struct Verdict<S: System> {
 pub struct Difference {
     /// The kind of the row.
     pub kind: &'static str,
-    /// Whether the difference is a loss, or one of what can be worked out.
-    pub class: Class,
+    /// Whether it is a loss.
+    pub judgement: Judgement,
     /// The row as the first source has it, as JSON; `None` where it has none.
     pub left: Option<String>,
     /// The row as the second has it.
@@ -60,7 +95,14 @@ pub struct Options {
     pub limit: usize,
 }
 
-/// Compares two sources.
+impl Options {
+    /// What one worker may hold of the rows of one source, and of its census, in bytes.
+    fn share(&self) -> usize {
+        self.memory_bytes / 4 / self.threads.max(1)
+    }
+}
+
+/// Compares two sources; a row of the second that is what a load of the first would have made of it is told apart.
 ///
 /// # Errors
 /// Those of the sources.
@@ -81,16 +123,16 @@ pub fn verify<S: System>(left: Open<'_, S>, right: Open<'_, S>, options: &Option
         right_tally,
         differences,
         rows: Vec::new(),
-        rows_differing: 0,
+        differing: Differing::default(),
     };
     if !verdict.differences.is_empty() && options.limit > 0 {
         let scope = Scope {
             kinds: Some(verdict.differences.iter().map(|&(kind, ..)| kind).collect()),
             buckets: Some(verdict.differences.iter().map(|&(_, bucket, _)| bucket).collect()),
         };
-        let left = sorted(left, &scope, options, stop)?;
+        let (left, mends) = surveyed(left, &scope, options, stop)?;
         let right = sorted(right, &scope, options, stop)?;
-        rows_that_differ(left, right, options.limit, &mut verdict)?;
+        rows::differing([left, right], mends, options.limit, &mut verdict, stop)?;
     }
     Ok(verdict)
 }
@@ -118,15 +160,46 @@ pub fn tally<S: System>(
     Ok(all)
 }
 
+/// The rows in scope, in the order of keys.
 fn sorted<S: System>(open: Open<'_, S>, scope: &Scope<S>, options: &Options, stop: &Stop) -> Result<Sorted> {
     let snapshot = open()?.snapshot(options.threads, stop)?;
-    let share = options.memory_bytes / 2 / options.threads.max(1);
     let shares = each_worker(snapshot.as_ref(), scope, options.threads, stop, |scan| {
-        let mut sorting = Sorting::<S>::new(&options.spill, share);
+        let mut sorting = Sorting::<S>::new(&options.spill, options.share());
         scan(&mut |batch: S::Batch| sorting.push(&batch))?;
         sorting.finish()
     })?;
     Sorted::merge(shares)
+}
+
+/// The same, and what a load of the source mends within the scope: for that, everything is read.
+fn surveyed<S: System>(open: Open<'_, S>, scope: &Scope<S>, options: &Options, stop: &Stop) -> Result<(Sorted, Mends)> {
+    let snapshot = open()?.snapshot(options.threads, stop)?;
+    let census = S::Census::new(CensusOptions { mend: true, amend: true, ..CensusOptions::default() });
+    let census = std::sync::Mutex::new(census);
+    let shares = each_worker(snapshot.as_ref(), &Scope::default(), options.threads, stop, |scan| {
+        let share = census.lock().unwrap_or_else(std::sync::PoisonError::into_inner).share();
+        let mut survey = Survey::<S>::new(share, &options.spill, options.share());
+        let (mut sorting, mut withheld) = (Sorting::<S>::new(&options.spill, options.share()), KindSet::NONE);
+        scan(&mut |mut batch: S::Batch| {
+            if survey.observe(&batch)? {
+                withheld = withheld.with(KindSet::of([batch.kind()]));
+            }
+            scope.narrow(&mut batch);
+            if scope.wants(batch.kind()) { sorting.push(&batch) } else { Ok(()) }
+        })?;
+        Ok((sorting.finish()?, survey.finish()?, withheld))
+    })?;
+    let (mut rows, mut all, mut withheld) = (Vec::new(), None, KindSet::NONE);
+    for (sorted, survey, kinds) in shares {
+        rows.push(sorted);
+        withheld = withheld.with(kinds);
+        match &mut all {
+            None => all = Some(survey),
+            Some(all) => all.add(survey),
+        }
+    }
+    let all = all.ok_or_else(|| Error::new(ErrorKind::Bug, "a source was read by nobody"))?;
+    Ok((Sorted::merge(rows)?, mends(all, withheld, scope, options)?))
 }
 
 type Take<'a, B> = &'a mut dyn FnMut(B) -> Result<()>;
@@ -171,9 +244,7 @@ impl<S: System> Emit<S> for Filter<'_, S> {
             return Ok(());
         }
         batch.canonicalize();
-        if let Some(buckets) = &self.scope.buckets {
-            batch.retain_buckets(&mut |bucket| buckets.contains(&bucket));
-        }
+        self.scope.narrow(&mut batch);
         (self.take)(batch)
     }
 
@@ -182,67 +253,4 @@ impl<S: System> Emit<S> for Filter<'_, S> {
     }
 
     fn left_behind(&mut self, _what: &'static str, _count: u64) {}
-}
-
-/// Walks two sorted streams side by side and books what is in one only, or differs.
-fn rows_that_differ<S: System>(
-    mut left: Sorted,
-    mut right: Sorted,
-    limit: usize,
-    verdict: &mut Verdict<S>,
-) -> Result<()> {
-    let differing: BTreeSet<(S::Kind, u16)> =
-        verdict.differences.iter().map(|&(kind, bucket, _)| (kind, bucket)).collect();
-    let owned = |next: Option<(&[u8], &[u8])>| next.map(|(key, row)| (key.to_vec(), row.to_vec()));
-    let (mut ours, mut theirs) = (owned(left.next()?), owned(right.next()?));
-    loop {
-        let (take_left, take_right) = match (&ours, &theirs) {
-            (None, None) => return Ok(()),
-            (Some(_), None) => (true, false),
-            (None, Some(_)) => (false, true),
-            (Some((ours, _)), Some((theirs, _))) => (ours <= theirs, theirs <= ours),
-        };
-        let one = if take_left { std::mem::replace(&mut ours, owned(left.next()?)) } else { None };
-        let two = if take_right { std::mem::replace(&mut theirs, owned(right.next()?)) } else { None };
-        compare::<S>(one, two, &differing, limit, verdict)?;
-    }
-}
-
-type PackedRow = Option<(Vec<u8>, Vec<u8>)>;
-
-fn compare<S: System>(
-    left: PackedRow,
-    right: PackedRow,
-    differing: &BTreeSet<(S::Kind, u16)>,
-    limit: usize,
-    verdict: &mut Verdict<S>,
-) -> Result<()> {
-    let number = left.as_ref().or(right.as_ref()).and_then(|(key, _)| key.first().copied());
-    let Some(&kind) = S::Kind::all().iter().find(|kind| Some(kind.info().number) == number) else { return Ok(()) };
-    let unpacked = |row: &PackedRow| -> Result<Option<(Tally<S::Kind>, String)>> {
-        let Some((_, row)) = row else { return Ok(None) };
-        let mut batch = S::Batch::empty(kind);
-        batch.unpack(row)?;
-        let (mut tally, mut text) = (Tally::default(), Vec::new());
-        batch.tally(&mut tally);
-        S::strip_secrets(&mut batch);
-        batch.write_lines(&mut text);
-        Ok(Some((tally, String::from_utf8_lossy(&text).trim_end().to_owned())))
-    };
-    let (left, right) = (unpacked(&left)?, unpacked(&right)?);
-    let absent = Tally::default();
-    let tally_of =
-        |side: &Option<(Tally<S::Kind>, String)>| side.as_ref().map_or(absent.clone(), |side| side.0.clone());
-    let differences = tally_of(&left).differences(&tally_of(&right));
-    let Some(&(kind, bucket, class)) = differences.first() else { return Ok(()) };
-    if !differing.contains(&(kind, bucket)) {
-        return Ok(());
-    }
-    verdict.rows_differing += 1;
-    if verdict.rows.len() < limit {
-        let text = |side: Option<(Tally<S::Kind>, String)>| side.map(|side| side.1);
-        let kind = kind.info().name;
-        verdict.rows.push(Difference { kind, class, left: text(left), right: text(right) });
-    }
-    Ok(())
 }

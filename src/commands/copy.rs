@@ -1,10 +1,11 @@
 //! dump, load and migrate: copies that differ in what stands at either end and in what is asked of the end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use metaferry_codecs::juicefs::JuiceFs;
+use metaferry_codecs::juicefs::{JuiceFs, Selection};
 use metaferry_pipeline::copy::{self, Options, Report};
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::{Error, Result, Select, Source};
 
 use crate::Outcome;
 use crate::args::{CopyArgs, MendArgs};
@@ -34,7 +35,7 @@ pub(crate) fn dump(context: &Context, source: &str, target: &str, args: &CopyArg
             .hint("migrate copies an engine into another"));
     }
     let options = context.copy_options(args);
-    run(context, "dump", &source, &target, &options)
+    run(context, "dump", selected(context, &source, args, &options)?, &target, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -45,7 +46,7 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
     }
     let MendArgs { keep_counters, mend } = load.mend;
     let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
-    run(context, "load", &source, &target, &options)
+    run(context, "load", selected(context, &source, args, &options)?, &target, &options)
 }
 
 /// An engine into another, empty one.
@@ -63,7 +64,7 @@ pub(crate) fn migrate(
     let MendArgs { keep_counters, mend } = migrate.mend;
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
-    let outcome = run(context, "migrate", &source, &target, &options)?;
+    let outcome = run(context, "migrate", selected(context, &source, args, &options)?, &target, &options)?;
     if !context.common.quiet {
         tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
@@ -80,11 +81,27 @@ fn in_order(left: Place, right: Place, engine_first: bool) -> Result<(Place, Pla
     }
 }
 
-fn run(context: &Context, verb: &str, source: &Place, target: &Place, options: &Options) -> Result<Outcome> {
+/// What is to be carried of a source.
+fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Options) -> Result<Box<dyn Source<JuiceFs>>> {
+    let source = source.source(context)?;
+    if !args.skip_trash {
+        return Ok(source);
+    }
+    let (selection, monitor) = (Selection::without_trash(), Arc::clone(&context.monitor));
+    Ok(Box::new(Select::new(source, selection, options.spill.clone(), monitor)))
+}
+
+fn run(
+    context: &Context,
+    verb: &str,
+    source: Box<dyn Source<JuiceFs>>,
+    target: &Place,
+    options: &Options,
+) -> Result<Outcome> {
     let started = Instant::now();
     let progress = Progress::start(context);
     let report: Report<JuiceFs> =
-        copy::copy(source.source(context)?, target.sink(context, options)?, options, &context.monitor, &context.stop)?;
+        copy::copy(source, target.sink(context, options)?, options, &context.monitor, &context.stop)?;
     drop(progress);
     let common = &context.common;
     let printer = Printer { json: common.json, quiet: common.quiet, to_stderr: target.is_pipe() };

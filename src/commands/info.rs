@@ -1,26 +1,35 @@
 //! info: what an engine or a file holds, without carrying it anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, setting};
 use metaferry_codecs::system::{Batch as _, Kind as _};
+use metaferry_codecs::tally::DIGEST_VERSION;
+use metaferry_engines::archive::Description;
 use metaferry_pipeline::{Emit, Error, Result, Scope};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::context::Context;
 use crate::open::Place;
-use crate::output::{Printer, about, by_kind, table};
+use crate::output::{Printer, about, by_kind, cell, table};
 
-/// Reads a source once and tells what it is and how much of what it holds.
+/// Tells what a source is and how much of what it holds. An archive in a file says so itself: only its setting is read. Of
+/// everything else every row is.
 pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
     let place = Place::parse(source)?;
+    let description = place.description()?;
+    let kinds = description.is_some().then(|| BTreeSet::from([Kind::Setting]));
+    let scope = Scope::<JuiceFs> { kinds, buckets: None };
     let snapshot = place.source(context)?.snapshot(1, &context.stop)?;
     let mut count = Count { rows: BTreeMap::new(), setting: None, damaged: 0, context };
-    for partition in snapshot.plan(&Scope::<JuiceFs>::default())? {
+    for partition in snapshot.plan(&scope)? {
         snapshot.scan(&partition, &mut count)?;
     }
-    snapshot.finish()?;
+    match &description {
+        Some(description) => count.rows.clone_from(&description.rows),
+        None => snapshot.finish()?,
+    }
     let document = count.setting.ok_or_else(|| Error::corrupt(format!("{place}: there is no setting in it")))?;
     let volume = setting::read(&document).map_err(|error| Error::from(error).at(&place))?;
     let said = snapshot.about();
@@ -31,11 +40,20 @@ pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
             "volume": { "name": volume.name, "uuid": volume.uuid, "storage": volume.storage, "bucket": volume.bucket,
                 "trash_days": volume.trash_days, "dir_stats": volume.dir_stats,
                 "min_client_version": volume.min_client_version, "secrets_removed": volume.removed },
+            "archive": description.map(|archive| json!({
+                "bytes": archive.length, "segments": archive.segments, "text_bytes": archive.bytes,
+                "tally": cell(&archive.tally.total()), "digest_version": DIGEST_VERSION,
+            })),
         }));
     } else {
         printer.line(format!("volume {} ({}) on {} at {}", volume.name, volume.uuid, volume.storage, volume.bucket));
         printer.line(format!("source {}, snapshot {}", said.origin, said.guarantee));
         said.notes.iter().for_each(|note| printer.line(format!("note: {note}")));
+        if let Some(archive) = &description {
+            let Description { length, segments, bytes, tally, .. } = archive;
+            printer.line(format!("archive of {length} bytes: {segments} segments, {bytes} bytes of text"));
+            printer.line(format!("tally: {:032x}", tally.total().digest));
+        }
         let mut table = table(["kind", "rows"]);
         for (kind, rows) in &count.rows {
             table.add_row([kind.info().name.to_owned(), rows.to_string()]);

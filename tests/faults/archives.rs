@@ -105,6 +105,31 @@ fn a_bad_archive_leaves_an_engine_empty() {
     no_volume(&redis.url());
 }
 
+#[test]
+fn info_reads_what_an_archive_says_of_itself_and_no_rows() {
+    let folder = Folder::new();
+    let path = folder.path("small");
+    let mut bytes = small(&folder);
+    std::fs::write(&path, &bytes).unwrap();
+    let piped = shell("\"$m\" info - --json < <(cat \"$1\")", &[&path]);
+    let [told, piped] = [expect(0, &["info", &path, "--json"]), String::from_utf8(piped.stdout).unwrap()]
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+    for same in ["rows", "volume", "damaged"] {
+        assert_eq!(told[same], piped[same]);
+    }
+    assert_eq!(told["source"]["guarantee"], "exact");
+    assert_eq!((&told["archive"]["bytes"], &piped["archive"]), (&bytes.len().into(), &serde_json::Value::Null));
+    let trailer = Trailer::decode(bytes.last_chunk().unwrap()).unwrap();
+    let manifest = &bytes[trailer.manifest_offset as usize..][..trailer.manifest_length as usize];
+    let text = Unpacker::new().unwrap().unpack(manifest, 64 << 20).unwrap().to_vec();
+    let segments = Manifest::<Kind>::read(text.as_slice()).unwrap().segments;
+    let edges = segments.iter().find(|segment| segment.head.kind == Kind::Edge).unwrap();
+    bytes[(edges.offset + edges.length / 2) as usize] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    expect(0, &["info", &path]);
+    failed(1, &metaferry(&["verify", &path, &path]));
+}
+
 /// The texts of the frames, with one of them changed, as an archive again.
 fn forged(whole: &[u8], frame: usize, from: &str, to: &str) -> Vec<u8> {
     const BOUND: usize = 64 << 20;

@@ -1,6 +1,6 @@
 //! A run under way that can be watched and ended, a file system of a few blocks, and what must be true after a failure.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,8 +16,22 @@ pub(super) struct Run(Option<Child>);
 
 impl Run {
     pub(super) fn start(args: &[&str]) -> Self {
+        Self::reading(Stdio::null(), args)
+    }
+
+    /// The same with a standard input that says nothing and does not end.
+    pub(super) fn awaiting(args: &[&str]) -> Self {
+        Self::reading(Stdio::piped(), args)
+    }
+
+    /// What its standard input is to say.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.0.as_mut().unwrap().stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    fn reading(input: Stdio, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(Some(command.spawn().unwrap()))
     }
 

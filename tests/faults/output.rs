@@ -60,6 +60,42 @@ fn differences_are_told() {
     assert_eq!(told["rows"].as_array().unwrap().len(), 20);
     let none: Value = serde_json::from_str(&expect(3, &["verify", VOLUME, &url, "--json", "--limit", "0"])).unwrap();
     assert_eq!(none["rows"].as_array().unwrap().len(), 0);
+    let told = expect(3, &["verify", VOLUME, &url, "--limit", "0"]);
+    assert!(told.contains("buckets differ in what the volume is"), "{told}");
+}
+
+#[test]
+fn what_a_load_mended_is_told_from_what_was_lost() {
+    let folder = Folder::new();
+    let (wrong, archive, right) = (folder.sqlite("wrong.db"), folder.path("volume"), folder.sqlite("right.db"));
+    expect(0, &["load", VOLUME, &wrong]);
+    let change = |name: &str, sql: &str| {
+        let database = rusqlite::Connection::open(folder.path(name)).unwrap();
+        assert!(database.execute(sql, []).unwrap() > 0, "{sql}");
+    };
+    change("wrong.db", "UPDATE jfs_counter SET value = 7 WHERE name = 'usedSpace'");
+    change("wrong.db", "UPDATE jfs_node SET nlink = 9 WHERE inode = (SELECT max(inode) FROM jfs_edge WHERE type = 1)");
+    change("wrong.db", "UPDATE jfs_dir_stats SET used_space = 5 WHERE inode = 1");
+    change("wrong.db", "UPDATE jfs_chunk_ref SET refs = 4 WHERE chunkid = (SELECT max(chunkid) FROM jfs_chunk_ref)");
+    expect(3, &["dump", &wrong, &archive]);
+    expect(0, &["load", &archive, &right, "--mend"]);
+    for (memory, source) in [("16", &wrong), ("64", &archive)] {
+        let told = expect(3, &["verify", source, &right, "--memory", memory]);
+        assert!(told.contains("not equal: 4 rows differ, all of them mended by the load"), "{told}");
+        assert_eq!(told.matches("(mended)").count(), 4, "{told}");
+    }
+    // The other way round, what is right is what differs.
+    let told = expect(3, &["verify", &right, &wrong]);
+    assert!(told.contains("not equal: 4 rows differ: 4 in what can be worked out"), "{told}");
+    change("right.db", "UPDATE jfs_node SET uid = uid + 1 WHERE inode = 1");
+    change("right.db", "DELETE FROM jfs_edge WHERE id = (SELECT max(id) FROM jfs_edge)");
+    change("right.db", "UPDATE jfs_dir_stats SET used_space = 6 WHERE inode = 1");
+    let told: Value =
+        serde_json::from_str(&expect(3, &["verify", &archive, &right, "--json", "--limit", "4"])).unwrap();
+    let counts = ["primary_rows", "derived_rows", "mended_rows", "rows_differing"].map(|name| told[name].as_u64());
+    assert_eq!(counts, [2, 1, 3, 6].map(Some));
+    let classes: Vec<_> = told["rows"].as_array().unwrap().iter().map(|row| row["class"].as_str().unwrap()).collect();
+    assert_eq!(classes, ["primary", "primary", "derived", "mended"], "what was lost comes first");
 }
 
 #[test]

@@ -56,6 +56,12 @@ impl Redis {
         ("127.0.0.1", self.port)
     }
 
+    /// Makes it say nothing, or go on.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// Ends it as a machine that loses power does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

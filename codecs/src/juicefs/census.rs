@@ -8,10 +8,17 @@ use super::kinds::{Batch, Chunk, Counter, DelSlices, Edge, Node, SliceRef};
 use super::{FileType, ROOT_INODE, TRASH_INODE, counter, setting, used_space};
 use crate::system::{self, CensusOptions, Ledger, Outcome, Sums};
 
+mod parents;
 mod settle;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use usage::Usage;
 
 /// What a key of the second round sums; the second half of the key. In the first round it is 0 for the length, space and
-/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there.
+/// number of a directory or a node without a parent, [`DETACHED`], or [`LINK`] and a parent for the count of names there;
+/// where rows are amended it is what [`parents`] says.
 mod section {
     /// Edges past the first, link count, nodes, nodes without a parent: of what is no directory.
     pub(super) const FILE: u64 = 1;
@@ -27,6 +34,9 @@ mod section {
     pub(super) const SLICE: u64 = 6;
     /// Stored references of a slice, its size, and the number of such rows.
     pub(super) const REFS: u64 = 7;
+    /// A node whose parent is wrong, and the right one. [`super::LINK`] and a parent: a parent row that is wrong, its count and
+    /// the right one.
+    pub(super) const NODE: [u64; 3] = [8, 9, 10];
 }
 
 /// What all workers saw.
@@ -51,6 +61,7 @@ pub struct Census {
     dir_stats: bool,
     space: i64,
     count: i64,
+    usage: Usage,
     highest: Highest,
     doubled: u64,
     /// Tokens whose bytes a dump took out; an engine has no use for them.
@@ -113,6 +124,7 @@ impl system::Census for Census {
             dir_stats: false,
             space: 0,
             count: 0,
+            usage: Usage::default(),
             highest: Highest::default(),
             doubled: 0,
             stripped_tokens: Vec::new(),
@@ -132,11 +144,15 @@ impl system::Census for Census {
             Batch::DelSlices(rows) => self.delayed(rows, ledger)?,
             Batch::SliceRef(rows) => {
                 self.references(rows, ledger)?;
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
             }
             Batch::Counter(rows) => {
                 self.counters.extend_from_slice(rows);
-                return Ok(self.options.mend);
+                return Ok(self.works_out());
+            }
+            Batch::Quota(rows) if self.options.partial => {
+                self.usage.quotas(rows);
+                return Ok(true);
             }
             Batch::Parent(rows) => {
                 for row in rows.iter().filter(|row| row.count > 0) {
@@ -173,12 +189,16 @@ impl system::Census for Census {
         self.dir_stats |= other.dir_stats;
         self.space += other.space;
         self.count += other.count;
+        self.usage.merge(other.usage);
         self.doubled += other.doubled;
         self.stripped_tokens.extend(other.stripped_tokens);
         self.highest.merge(other.highest);
     }
 
     fn bridge<L: Ledger>(&mut self, sums: Sums<'_, L::Error>, ledger: &mut L) -> Result<(), L::Error> {
+        if self.options.amend {
+            return parents::bridge(self, sums, ledger);
+        }
         let mut linked = (0, [0; 4]);
         while let Some(([inode, key], sum)) = sums()? {
             let parent = key & !LINK;
@@ -216,11 +236,18 @@ impl Census {
             let space = used_space(row.kind, row.length);
             self.space = self.space.wrapping_add(space);
             self.count += 1;
+            if self.options.partial {
+                self.usage.node(row, space);
+            }
             if row.kind == FileType::DIRECTORY {
                 ledger.add([row.inode, section::DIRECTORY], [0, i64::from(row.nlink), 1, 0])?;
             } else if row.nlink != 1 || row.parent == 0 {
                 let orphan = i64::from(row.parent == 0);
                 ledger.add([row.inode, section::FILE], [0, i64::from(row.nlink), 1, orphan])?;
+            }
+            if self.options.amend {
+                parents::book(row, ledger)?;
+                continue;
             }
             let length = if row.kind == FileType::REGULAR { row.length.cast_signed() } else { 0 };
             if row.parent == 0 {
@@ -246,6 +273,9 @@ impl Census {
             if row.kind == FileType::DIRECTORY {
                 ledger.add([row.parent, section::DIRECTORY], [1, 0, 0, 0])?;
             }
+            if self.options.amend {
+                ledger.add_first([row.inode, LINK | row.parent], [0, 1, 0, 0])?;
+            }
         }
         Ok(())
     }
@@ -259,6 +289,11 @@ impl Census {
         // The compacted slice gave the row its id.
         self.highest.slice = rows.iter().fold(self.highest.slice, |highest, row| highest.max(row.id));
         self.slices(rows.iter().flat_map(|row| &row.slices.0).copied(), ledger)
+    }
+
+    /// Whether counters and slice references come from here, and not from the source.
+    fn works_out(&self) -> bool {
+        self.options.mend || self.options.partial
     }
 
     /// Whether a row of every slice is asked for; else only those used more than once are summed.

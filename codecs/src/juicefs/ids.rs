@@ -13,6 +13,12 @@ pub(super) struct IdSet {
     shards: Vec<Mutex<RoaringTreemap>>,
 }
 
+impl Default for IdSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl IdSet {
     pub(super) fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
@@ -40,8 +46,43 @@ impl IdSet {
         left.into_iter().flatten()
     }
 
+    /// Takes an id out where it is in, puts it in where it is not; true where it is in now.
+    fn flip(&self, id: u64) -> bool {
+        self.shards.get(shard_of(id)).is_some_and(|shard| {
+            let mut shard = lock(shard);
+            let is_new = shard.insert(id);
+            if !is_new {
+                shard.remove(id);
+            }
+            is_new
+        })
+    }
+
     pub(super) fn contains(&self, id: u64) -> bool {
         self.shards.get(shard_of(id)).is_some_and(|shard| lock(shard).contains(id))
+    }
+}
+
+/// A small number for each id, in binary: bit `n` of it is whether set `n` has the id.
+#[derive(Debug)]
+pub(super) struct Counts {
+    bits: [IdSet; u32::BITS as usize],
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self { bits: std::array::from_fn(|_| IdSet::new()) }
+    }
+}
+
+impl Counts {
+    /// Adds one: flips bits up to the first that was not set. Whichever worker carries on first, the sum is the same.
+    pub(super) fn increment(&self, id: u64) {
+        self.bits.iter().any(|bit| bit.flip(id));
+    }
+
+    pub(super) fn of(&self, id: u64) -> u32 {
+        self.bits.iter().rev().fold(0, |count, bit| count << 1 | u32::from(bit.contains(id)))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod dump;
 mod ids;
 mod kinds;
 pub mod redis_keys;
+mod selection;
 pub mod setting;
 pub mod tables;
 mod types;
@@ -18,6 +19,7 @@ pub use kinds::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting,
     SliceRef, Sustained, Symlink, Token, Xattr,
 };
+pub use selection::Selection;
 pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};
 
 use crate::system::System;
@@ -61,6 +63,7 @@ impl System for JuiceFs {
     type Kind = Kind;
     type Batch = Batch;
     type Census = Census;
+    type Selection = Selection;
 
     fn strip_secrets(batch: &mut Batch) -> u64 {
         match batch {

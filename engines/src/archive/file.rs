@@ -88,6 +88,8 @@ pub(super) fn about(name: &str, header: &Header, ordered: KindSet) -> About {
         ordered,
         notes: vec![format!("read from the archive {name}, which {} wrote at {}", header.writer, header.created)],
         live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
     }
 }
 

@@ -39,7 +39,7 @@ impl<S: System> PipeSnapshot<S> {
         let header = input.header(&mut header_frame).map_err(|error| error.at(&name))?;
         check_system::<S>(&header).map_err(|error| error.at(&name))?;
         Ok(Self {
-            about: about(&name, &header, KindSet::NONE),
+            about: About { is_repeatable: false, ..about(&name, &header, KindSet::NONE) },
             name,
             readers: readers.max(1) as u64,
             stop: stop.clone(),

@@ -1,5 +1,6 @@
 //! The source: an archive that exists, in a file or a pipe. A file is opened from its end, a pipe from its beginning.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::os::unix::fs::FileExt;
@@ -12,6 +13,7 @@ use metaferry_codecs::system::System;
 use metaferry_codecs::{Error as CodecError, Tally};
 use metaferry_pipeline::{Error, KindSet, Result, Snapshot, Source, Stop};
 
+use super::awaited::{self, Awaited};
 use super::file::FileSnapshot;
 use super::input::{Input, check_trailer};
 use super::pipe::{PipeSnapshot, check_system};
@@ -24,6 +26,8 @@ pub struct ArchiveSource {
 
 enum Place {
     File(File),
+    /// Read in order, while nobody stops.
+    Stream(File),
     Pipe(Box<dyn Read + Send>),
 }
 
@@ -34,13 +38,19 @@ impl ArchiveSource {
     /// What cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+        let opened = awaited::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
         let (is_file, file) = opened.map_err(|cause| Error::engine(format!("{name}: it cannot be opened"), cause))?;
-        let place = if is_file { Place::File(file) } else { Place::Pipe(Box::new(file)) };
+        let place = if is_file { Place::File(file) } else { Place::Stream(file) };
         Ok(Self { name, place })
     }
 
-    /// An archive that comes out of a pipe, such as the standard input.
+    /// An archive that comes out of something open, such as the standard input.
+    #[must_use]
+    pub fn stream(name: impl Into<String>, open: File) -> Self {
+        Self { name: name.into(), place: Place::Stream(open) }
+    }
+
+    /// An archive that comes out of anything that can be read, however long that takes.
     #[must_use]
     pub fn pipe(name: impl Into<String>, input: Box<dyn Read + Send>) -> Self {
         Self { name: name.into(), place: Place::Pipe(input) }
@@ -50,13 +60,15 @@ impl ArchiveSource {
 impl<S: System> Source<S> for ArchiveSource {
     fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<S>>> {
         let Self { name, place } = *self;
-        match place {
+        let input: Box<dyn Read + Send> = match place {
             Place::File(file) => {
                 let ends = Ends::<S>::read(&file).map_err(|error| error.at(&name))?;
-                Ok(Box::new(FileSnapshot::<S>::new(name, file, &ends.header, ends.manifest)))
+                return Ok(Box::new(FileSnapshot::<S>::new(name, file, &ends.header, ends.manifest)));
             }
-            Place::Pipe(input) => Ok(Box::new(PipeSnapshot::<S>::new(name, Input::new(input), readers, stop)?)),
-        }
+            Place::Stream(open) => Box::new(Awaited::new(open, stop)),
+            Place::Pipe(input) => input,
+        };
+        Ok(Box::new(PipeSnapshot::<S>::new(name, Input::new(input), readers, stop)?))
     }
 }
 
@@ -69,8 +81,8 @@ pub struct Description<S: System> {
     pub length: u64,
     /// How many segments there are.
     pub segments: u64,
-    /// How many rows there are.
-    pub rows: u64,
+    /// How many rows there are, by kind.
+    pub rows: BTreeMap<S::Kind, u64>,
     /// The length of its lines, in bytes.
     pub bytes: u64,
     /// The order in which its rows can be read.
@@ -88,11 +100,16 @@ pub struct Description<S: System> {
 pub fn describe<S: System>(path: &Path) -> Result<Description<S>> {
     let (name, file) = seekable(path)?;
     let Ends { header, length, manifest } = Ends::<S>::read(&file).map_err(|error| error.at(&name))?;
+    let mut rows = BTreeMap::<_, u64>::new();
+    for entry in &manifest.segments {
+        let count = rows.entry(entry.head.kind).or_default();
+        *count = count.saturating_add(entry.head.rows);
+    }
     Ok(Description {
         header,
         length,
         segments: manifest.segments.len() as u64,
-        rows: manifest.rows(),
+        rows,
         bytes: manifest.bytes(),
         ordered: super::file::ordered(&manifest),
         tally: manifest.tally,

@@ -3,34 +3,38 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 
-use super::address::{Address, Endpoint, Timeouts};
+use super::address::{Address, Endpoint};
 use super::reply::{Reply, ServerError};
-use super::resp::{self, Patience, Reader};
+use super::resp::{self, Reader};
+use super::socket::Socket;
 use super::tls::{self, TlsStream};
 use super::{Info, discovery, owner};
 
 const SEND_BYTES: usize = 256 * 1024;
 const LONGEST_LOADING: Duration = Duration::from_secs(60);
 const LOADING_PAUSE: Duration = Duration::from_millis(250);
-/// How often a long wait is left to look at the stop.
-const LOOK_UP: Duration = Duration::from_millis(200);
 
 /// The bytes under a connection.
 pub enum Stream {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-    /// TLS over TCP.
+    /// As they are.
+    Plain(Socket),
+    /// Through TLS.
     Tls(Box<TlsStream>),
+}
+
+impl Stream {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
 }
 
 /// One connection, authenticated, its database selected, its server not loading. `Debug` shows the address, without
@@ -43,13 +47,13 @@ pub struct Connection {
 
 impl Connection {
     /// Opens a connection to the master that holds the volume: through the Sentinels, or to the owner of its slot in a
-    /// cluster, as the address says or, for one server, as that says of itself.
+    /// cluster, as the address says or, for one server, as that says of itself. `stop` ends every wait of it.
     ///
     /// # Errors
     /// `Config` for a wrong password, database, certificate or permission; `Engine` for what cannot be reached, and for
     /// a server that is still loading its data after a minute.
-    pub fn open(address: &Address) -> Result<Self> {
-        let mut connection = discovery::find(address)?;
+    pub fn open(address: &Address, stop: &Stop) -> Result<Self> {
+        let mut connection = discovery::find(address, stop)?;
         connection.wait_while_loading()?;
         Ok(connection)
     }
@@ -141,20 +145,17 @@ impl Connection {
         if self.prefix.is_empty() { Ok(true) } else { discovery::holds_whole_slot(self) }
     }
 
-    /// Allows bytes at least this long to arrive, while the stop is not set.
-    pub(super) fn wait_at_least(&mut self, least: Duration, stop: &Stop) -> Result<()> {
-        let look = Some(LOOK_UP);
-        let swap = match self.reader.inner() {
-            Stream::Tcp(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now)),
-            Stream::Unix(socket) => socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now)),
-            Stream::Tls(stream) => {
-                let socket = &stream.sock;
-                socket.read_timeout().and_then(|now| socket.set_read_timeout(look).map(|()| now))
-            }
-        };
-        let most = swap.map_err(|cause| self.reader.failed(cause))?.map(|now| now.max(least));
-        self.reader.set_patience(Patience { stop: stop.clone(), most });
-        Ok(())
+    /// Allows bytes at least this long to arrive.
+    pub(super) fn wait_at_least(&mut self, least: Duration) {
+        let read = &mut self.reader.inner().socket().timeouts().read;
+        *read = read.map(|most| most.max(least));
+    }
+
+    /// Allows bytes this long to arrive, whoever stops.
+    pub(super) fn wait_at_most(&mut self, most: Duration) {
+        let socket = self.reader.inner().socket();
+        *socket.stop() = Stop::new();
+        socket.timeouts().read = Some(most);
     }
 
     /// What errors call this connection.
@@ -164,25 +165,19 @@ impl Connection {
     }
 
     /// Connects to a host; not yet authenticated.
-    pub(super) fn to_host(endpoint: &Endpoint, address: &Address) -> Result<Self> {
-        let stream = connect_tcp(endpoint, address.timeouts).and_then(|socket| match &address.tls {
-            Some(options) => {
-                Ok(Stream::Tls(Box::new(tls::connect(socket, &endpoint.host, options, address.timeouts.connect)?)))
-            }
-            None => Ok(Stream::Tcp(socket)),
+    pub(super) fn to_host(endpoint: &Endpoint, address: &Address, stop: &Stop) -> Result<Self> {
+        let stream = Socket::to_host(endpoint, address.timeouts, stop).and_then(|socket| match &address.tls {
+            Some(options) => Ok(Stream::Tls(Box::new(tls::connect(socket, &endpoint.host, options)?))),
+            None => Ok(Stream::Plain(socket)),
         });
         Ok(Self::over(stream.map_err(|error| error.at(endpoint).at(address))?, address))
     }
 
     /// Connects to a unix socket; not yet authenticated.
-    pub(super) fn to_socket(path: &Path, address: &Address) -> Result<Self> {
-        let socket = UnixStream::connect(path).and_then(|socket| {
-            socket.set_read_timeout(address.timeouts.read)?;
-            socket.set_write_timeout(address.timeouts.write)?;
-            Ok(socket)
-        });
+    pub(super) fn to_socket(path: &Path, address: &Address, stop: &Stop) -> Result<Self> {
+        let socket = Socket::to_path(path, address.timeouts, stop);
         let socket = socket.map_err(|cause| Error::engine(format!("{address}: cannot connect"), cause))?;
-        Ok(Self::over(Stream::Unix(socket), address))
+        Ok(Self::over(Stream::Plain(socket), address))
     }
 
     fn over(stream: Stream, address: &Address) -> Self {
@@ -249,6 +244,7 @@ impl Connection {
         loop {
             match self.ask(&[b"PING"])? {
                 Reply::Error(error) if error.code == "LOADING" && started.elapsed() < LONGEST_LOADING => {
+                    self.reader.inner().socket().stop().check()?;
                     sleep(LOADING_PAUSE);
                 }
                 Reply::Error(error) if matches!(error.code.as_str(), "LOADING" | "NOAUTH" | "DENIED") => {
@@ -272,33 +268,10 @@ impl fmt::Debug for Connection {
     }
 }
 
-fn connect_tcp(endpoint: &Endpoint, timeouts: Timeouts) -> Result<TcpStream> {
-    let unreachable = |cause| Error::engine("cannot connect", cause);
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (endpoint.host.as_str(), endpoint.port).to_socket_addrs().map_err(unreachable)? {
-        let socket = match timeouts.connect {
-            Some(timeout) => TcpStream::connect_timeout(&address, timeout),
-            None => TcpStream::connect(address),
-        };
-        let ready = socket.and_then(|socket| {
-            socket.set_nodelay(true)?;
-            socket.set_read_timeout(timeouts.read)?;
-            socket.set_write_timeout(timeouts.write)?;
-            Ok(socket)
-        });
-        match ready {
-            Ok(socket) => return Ok(socket),
-            Err(cause) => last = cause,
-        }
-    }
-    Err(unreachable(last))
-}
-
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.read(buffer),
-            Self::Unix(socket) => socket.read(buffer),
+            Self::Plain(socket) => socket.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
@@ -307,16 +280,14 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.write(bytes),
-            Self::Unix(socket) => socket.write(bytes),
+            Self::Plain(socket) => socket.write(bytes),
             Self::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.flush(),
-            Self::Unix(socket) => socket.flush(),
+            Self::Plain(socket) => socket.flush(),
             Self::Tls(stream) => stream.flush(),
         }
     }

@@ -1,26 +1,28 @@
 //! Finds the server that holds a volume: the address itself, the master the Sentinels name, or the owner of the
 //! volume's slot in a cluster. Knows only the commands it needs for that.
 
-use metaferry_pipeline::{Error, ErrorKind, Result};
+use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 
 use super::address::{Address, Endpoint, Target};
 use super::connection::Connection;
 use super::reply::Reply;
 
 /// Connects to the server that holds the volume, authenticated, its database selected or its prefix set.
-pub(super) fn find(address: &Address) -> Result<Connection> {
+pub(super) fn find(address: &Address, stop: &Stop) -> Result<Connection> {
     match address.target() {
-        Target::Server(endpoint) => settle(enter(endpoint, address)?, endpoint, address),
+        Target::Server(endpoint) => settle(enter(endpoint, address, stop)?, endpoint, address, stop),
         Target::Unix(path) => {
-            let mut connection = Connection::to_socket(path, address)?;
+            let mut connection = Connection::to_socket(path, address, stop)?;
             connection.authenticate(&address.user, &address.password)?;
             let here = Endpoint { host: "localhost".to_owned(), port: 0 };
-            settle(connection, &here, address)
+            settle(connection, &here, address, stop)
         }
         Target::Sentinel { master, sentinels } => {
-            first_of(sentinels, address, |sentinel| through_sentinel(sentinel, master, address))
+            first_of(sentinels, address, |sentinel| through_sentinel(sentinel, master, address, stop))
         }
-        Target::Cluster(nodes) => first_of(nodes, address, |node| to_owner(enter(node, address)?, node, address)),
+        Target::Cluster(nodes) => {
+            first_of(nodes, address, |node| to_owner(enter(node, address, stop)?, node, address, stop))
+        }
     }
 }
 
@@ -41,24 +43,24 @@ fn first_of(
     Err(told)
 }
 
-fn enter(endpoint: &Endpoint, address: &Address) -> Result<Connection> {
-    let mut connection = Connection::to_host(endpoint, address)?;
+fn enter(endpoint: &Endpoint, address: &Address, stop: &Stop) -> Result<Connection> {
+    let mut connection = Connection::to_host(endpoint, address, stop)?;
     connection.authenticate(&address.user, &address.password)?;
     Ok(connection)
 }
 
 /// As JuiceFS: a lone server that answers `CLUSTER INFO`, or refuses SELECT for being in cluster mode, is a cluster.
-fn settle(mut connection: Connection, here: &Endpoint, address: &Address) -> Result<Connection> {
+fn settle(mut connection: Connection, here: &Endpoint, address: &Address, stop: &Stop) -> Result<Connection> {
     let info = connection.ask(&[b"CLUSTER", b"INFO"])?;
     let is_cluster = info.text().is_some_and(|info| info.contains("cluster_state:"));
     if is_cluster || !connection.select(address.database())? {
-        return to_owner(connection, here, address);
+        return to_owner(connection, here, address, stop);
     }
     Ok(connection)
 }
 
-fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address) -> Result<Connection> {
-    let mut asked = Connection::to_host(sentinel, address)?;
+fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address, stop: &Stop) -> Result<Connection> {
+    let mut asked = Connection::to_host(sentinel, address, stop)?;
     let reply = asked
         .authenticate("", &address.sentinel_password)
         .and_then(|()| asked.command(&[b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()]))
@@ -74,7 +76,7 @@ fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address) -> Resul
         let what = format!("{address}: sentinel {sentinel} knows no master {name}");
         return Err(Error::config(what).hint("see SENTINEL MASTERS for the names it knows"));
     };
-    let mut connection = enter(&master, address)?;
+    let mut connection = enter(&master, address, stop)?;
     if let Reply::Array(role) = connection.ask(&[b"ROLE"])?
         && role.first().and_then(Reply::text) != Some("master")
     {
@@ -89,7 +91,7 @@ fn through_sentinel(sentinel: &Endpoint, name: &str, address: &Address) -> Resul
 }
 
 /// Goes on to the owner of the volume's slot, which may be this very node.
-fn to_owner(mut connection: Connection, here: &Endpoint, address: &Address) -> Result<Connection> {
+fn to_owner(mut connection: Connection, here: &Endpoint, address: &Address, stop: &Stop) -> Result<Connection> {
     let prefix = format!("{{{}}}", address.database());
     let slot = slot_of(&mut connection, &prefix)?;
     let own_id = connection.ask(&[b"CLUSTER", b"MYID"])?;
@@ -104,7 +106,7 @@ fn to_owner(mut connection: Connection, here: &Endpoint, address: &Address) -> R
     };
     let is_here = owner.get(2).is_some_and(|id| id.text().is_some() && id.text() == own_id.text());
     let mut connection = match endpoint_in(owner, here) {
-        Some(there) if !is_here && there != *here => enter(&there, address)?,
+        Some(there) if !is_here && there != *here => enter(&there, address, stop)?,
         _ => connection,
     };
     connection.set_prefix(prefix);
@@ -166,7 +168,7 @@ mod tests {
     fn raw(server: &Server) -> Connection {
         let address = Address::parse(&server.url(), &|_| None).unwrap();
         let Target::Server(endpoint) = address.target() else { panic!("one server") };
-        Connection::to_host(endpoint, &address).unwrap()
+        Connection::to_host(endpoint, &address, &Stop::new()).unwrap()
     }
 
     #[test]
@@ -233,7 +235,7 @@ mod tests {
         let open = |name: &str, sentinel_password: &'static str| {
             let url = format!("redis://:pw@{name},127.0.0.1:1,127.0.0.1:{}/2", sentinel.port);
             let env = |variable: &str| (variable == "SENTINEL_PASSWORD").then(|| sentinel_password.to_owned());
-            Connection::open(&Address::parse(&url, &env).unwrap())
+            Connection::open(&Address::parse(&url, &env).unwrap(), &Stop::new())
         };
         let mut connection = open("mymaster", "sentinelpw").unwrap();
         connection.command(&[b"SET", b"k", b"v"]).unwrap();

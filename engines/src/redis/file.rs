@@ -45,6 +45,8 @@ impl Source<JuiceFs> for RdbSource {
             ordered: KindSet::NONE,
             notes: vec!["a file does not tell which sessions were live when it was written".to_owned()],
             live_sessions: 0,
+            is_repeatable: false,
+            is_partial: false,
         };
         let stream = Stream {
             about,

@@ -61,6 +61,11 @@ impl Hand {
         Self { pipe: Pipe::new(connection), claim, prefix, stop, renewed: Instant::now() }
     }
 
+    /// Waits until what was sent has arrived; false where that is not known at `deadline`.
+    pub(super) fn rest(&mut self, deadline: Instant) -> bool {
+        self.pipe.rest(deadline)
+    }
+
     /// Ends a command. Every now and then looks whether to stop, and lets the lock live on.
     fn queued(&mut self) -> Result<()> {
         if self.pipe.queued()? { self.look_up() } else { Ok(()) }
@@ -325,6 +330,10 @@ impl Loader<JuiceFs> for RedisLoader {
         held(&self.hand).load(batch)
     }
 
+    fn idle(&mut self) -> Result<()> {
+        held(&self.hand).look_up()
+    }
+
     /// What is replaced must be there first, whoever wrote it.
     fn amend(&mut self, batch: Batch) -> Result<()> {
         if !self.others_rest {
@@ -362,3 +371,6 @@ fn two_numbers(out: &mut Vec<u8>, start: &[u8], (first, between, second): (u64, 
     let (mut one, mut two) = (itoa::Buffer::new(), itoa::Buffer::new());
     resp::argument_of(out, &[start, one.format(first).as_bytes(), between, two.format(second).as_bytes()]);
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod address;
 mod claim;
 mod connection;
 mod discovery;
+mod drain;
 mod fetch;
 mod file;
 mod joins;
@@ -19,6 +20,7 @@ mod seen;
 #[cfg(test)]
 mod server;
 mod sink;
+mod socket;
 mod source;
 mod stream;
 mod sync;
@@ -35,6 +37,7 @@ pub use file::RdbSource;
 pub use reply::{Reply, ServerError};
 pub use resp::Reader;
 pub use sink::RedisSink;
+pub use socket::Socket;
 pub use source::{RedisOptions, RedisSource};
 pub use sync::SyncStream;
 

@@ -2,11 +2,11 @@
 //! Knows no socket and no command. What it allocates is bounded by what has arrived, never by what was announced.
 
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
 
-use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::reply::{Reply, ServerError};
+use super::socket::is_late;
 
 /// Bytes read ahead; also the longest value that is handed out without a copy.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -60,36 +60,18 @@ pub struct Reader<R> {
     start: usize,
     end: usize,
     large: Vec<u8>,
-    patience: Option<Patience>,
-}
-
-/// How long bytes are waited for beyond the socket's own timeout, unless a stop is set.
-pub(super) struct Patience {
-    pub(super) stop: Stop,
-    /// None is for ever.
-    pub(super) most: Option<Duration>,
-}
-
-impl Patience {
-    fn lasts(&self, since: Instant) -> bool {
-        !self.stop.is_set() && self.most.is_none_or(|most| since.elapsed() < most)
-    }
 }
 
 impl<R: Read> Reader<R> {
     /// Reads from `inner`; `peer` is what errors call it.
     pub fn new(inner: R, peer: impl Into<String>) -> Self {
         let (buffer, peer) = (vec![0; BUFFER_BYTES], peer.into());
-        Self { inner, peer, buffer, start: 0, end: 0, large: Vec::new(), patience: None }
+        Self { inner, peer, buffer, start: 0, end: 0, large: Vec::new() }
     }
 
     /// What is read from. Reading from it directly loses bytes.
     pub fn inner(&mut self) -> &mut R {
         &mut self.inner
-    }
-
-    pub(super) fn set_patience(&mut self, patience: Patience) {
-        self.patience = Some(patience);
     }
 
     /// What errors call the other side.
@@ -266,8 +248,6 @@ impl<R: Read> Reader<R> {
             (self.start, self.end) = (0, self.end - self.start);
         }
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let since = Instant::now();
-        let lasts = || self.patience.as_ref().is_some_and(|patience| patience.lasts(since));
         loop {
             match self.inner.read(space) {
                 Ok(count) => {
@@ -275,7 +255,6 @@ impl<R: Read> Reader<R> {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_late(&error) && lasts() => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) => return Err(error),
             }
@@ -316,10 +295,6 @@ impl<R: Read> Reader<R> {
     fn corrupt(&self, expected: &str) -> Error {
         Error::corrupt(format!("{}: not Redis's protocol where {expected} should be", self.peer))
     }
-}
-
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn parse_length(text: &[u8]) -> Option<usize> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use metaferry_pipeline::Result;
+use metaferry_pipeline::{Result, Stop};
 
 use super::{Address, Connection, Target};
 
@@ -33,7 +33,7 @@ impl Server {
     pub(crate) fn become_cluster(&self) {
         let Ok(address) = Address::parse(&self.url(), &|_| None) else { return };
         let Target::Server(endpoint) = address.target() else { return };
-        let mut raw = Connection::to_host(endpoint, &address).unwrap();
+        let mut raw = Connection::to_host(endpoint, &address, &Stop::new()).unwrap();
         raw.command(&[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]).unwrap();
         while !raw.ask(&[b"CLUSTER", b"INFO"]).unwrap().text().unwrap().contains("cluster_state:ok") {
             std::thread::sleep(Duration::from_millis(20));
@@ -129,7 +129,7 @@ impl Drop for Server {
 
 /// Opens an address, without an environment.
 pub(crate) fn open(url: &str) -> Result<Connection> {
-    Connection::open(&Address::parse(url, &|_| None)?)
+    Connection::open(&Address::parse(url, &|_| None)?, &Stop::new())
 }
 
 pub(crate) fn spare_port() -> u16 {

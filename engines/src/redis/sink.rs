@@ -1,7 +1,7 @@
 //! The sink that is a server: claims an empty database, loads it over several connections, and makes it a volume by
 //! writing the setting.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
@@ -16,6 +16,8 @@ use super::volume::Volume;
 
 /// Connections that load at once: the server's one thread is the limit, not these.
 const LOADERS: usize = 4;
+/// How long a server may be silent while what it was sent is awaited, or what it holds is cleared.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long the keys of a load that failed are cleared before the rest is left to the next one.
 const CLEARING: Duration = Duration::from_secs(30);
 
@@ -54,7 +56,7 @@ impl Sink<JuiceFs> for RedisSink {
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = Connection::open(&self.address, stop)?;
         let volume = Volume::at(self.address.database(), connection.prefix());
         self.stop = stop.clone();
         self.claim = Some(Claim::take(&mut connection, volume, &about.origin, &|| stop.check())?);
@@ -63,12 +65,12 @@ impl Sink<JuiceFs> for RedisSink {
 
     fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
         let claim = self.claimed()?.clone();
-        let hand = Hand::new(Connection::open(&self.address)?, claim, self.stop.clone());
+        let hand = Hand::new(Connection::open(&self.address, &self.stop)?, claim, self.stop.clone());
         Ok(Box::new(RedisLoader::new(hand, &self.hands)))
     }
 
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = Connection::open(&self.address, &self.stop)?;
         self.claimed()?.renew_for_proof(&mut connection)?;
         let volume = Volume::at(self.address.database(), connection.prefix());
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -81,7 +83,7 @@ impl Sink<JuiceFs> for RedisSink {
             return Err(Error::new(ErrorKind::Bug, "the seal is no setting"));
         };
         let document = rows.first().map(|row| row.document.0.as_slice()).unwrap_or_default();
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = Connection::open(&self.address, &self.stop)?;
         self.claimed()?.commit(&mut connection, document)?;
         self.claim = None;
         Ok(())
@@ -95,12 +97,19 @@ impl std::fmt::Debug for RedisSink {
 }
 
 impl Drop for RedisSink {
-    /// What was not committed is cleared, as far as that goes; its mark stays where it does not, for the next load.
+    /// What was not committed is cleared, as far as that goes; its mark stays where it does not, for the next load. Nobody
+    /// stops this, since it is what a stop leads to; but a server that is silent is not waited for, and left as it is.
     fn drop(&mut self) {
         let Some(claim) = self.claim.take() else { return };
-        // What was sent has arrived when the hands are gone.
-        self.hands.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let deadline = Instant::now() + CLEARING;
-        drop(Connection::open(&self.address).and_then(|mut connection| claim.abandon(&mut connection, deadline)));
+        let (begun, mut address) = (Instant::now(), self.address.clone());
+        address.timeouts.read = Some(SILENCE);
+        let hands = std::mem::take(&mut *self.hands.lock().unwrap_or_else(PoisonError::into_inner));
+        let rest = |hand: &Arc<Mutex<Hand>>| hand.lock().unwrap_or_else(PoisonError::into_inner).rest(begun + SILENCE);
+        // Every one of them is told to rest, whatever the others say.
+        let resting = hands.iter().filter(|hand| rest(hand)).count();
+        if resting == hands.len() {
+            let clear = |mut connection: Connection| claim.abandon(&mut connection, begun + CLEARING);
+            drop(Connection::open(&address, &Stop::new()).and_then(clear));
+        }
     }
 }

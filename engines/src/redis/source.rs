@@ -8,6 +8,7 @@ use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Sn
 
 use super::address::Address;
 use super::connection::Connection;
+use super::drain::DrainedSnapshot;
 use super::scan::ScanSnapshot;
 use super::stream::{Stream, StreamSnapshot};
 use super::sync::SyncStream;
@@ -41,7 +42,7 @@ impl RedisSource {
 
 impl Source<JuiceFs> for RedisSource {
     fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = Connection::open(&self.address, stop)?;
         let volume = Volume::at(self.address.database(), connection.prefix());
         must_be_volume(&mut connection, &volume)?;
         stop.check()?;
@@ -85,18 +86,23 @@ impl Reading {
             about.guarantee = Guarantee::Fuzzy;
             about.notes.push("the cluster is moving the volume's slot".to_owned());
         }
-        match SyncStream::start(connection, self.options.diskless, &self.stop) {
+        match SyncStream::start(connection, self.options.diskless) {
             Ok(input) => {
                 about.notes.push(snapshot_note(self.options.diskless).to_owned());
-                let check = (about.guarantee == Guarantee::Exact).then(|| slot_check(self.address.clone()));
+                let check =
+                    (about.guarantee == Guarantee::Exact).then(|| slot_check(self.address.clone(), self.stop.clone()));
+                let (spill, has_file) = (&self.options.spill, input.length_bytes().is_some());
                 let input = Box::new(input);
                 let stream = Stream { about, input, volume, rows, sealed: self.sealed, check };
-                Ok(Box::new(StreamSnapshot::new(stream, self.readers, &self.options.spill)))
+                if has_file {
+                    return Ok(Box::new(StreamSnapshot::new(stream, self.readers, spill)));
+                }
+                Ok(Box::new(DrainedSnapshot::new(stream, self.readers, spill, &self.stop)))
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
                 about.notes.push(format!("{error}{cause}"));
-                let connection = Connection::open(&self.address)?;
+                let connection = Connection::open(&self.address, &self.stop)?;
                 Ok(self.by_scan(connection, volume, about, rows))
             }
             Err(error) => Err(error),
@@ -106,7 +112,7 @@ impl Reading {
     fn by_scan(self, connection: Connection, volume: Volume, about: About, rows: u64) -> Box<dyn Snapshot<JuiceFs>> {
         let mut about = About { guarantee: Guarantee::Fuzzy, ..about };
         about.notes.push("read by SCAN: exact only if nothing writes meanwhile".to_owned());
-        let check = (!connection.prefix().is_empty()).then(|| slot_check(self.address));
+        let check = (!connection.prefix().is_empty()).then(|| slot_check(self.address, self.stop));
         let snapshot = ScanSnapshot::new(connection, volume, about, (rows, self.sealed, &self.options.spill));
         Box::new(snapshot.with_check(check))
     }
@@ -118,6 +124,8 @@ impl Reading {
             ordered: KindSet::NONE,
             notes: preflight(connection),
             live_sessions: live_sessions(connection, volume)?,
+            is_repeatable: false,
+            is_partial: false,
         })
     }
 }
@@ -131,9 +139,9 @@ fn live_sessions(connection: &mut Connection, volume: &Volume) -> Result<u64> {
 }
 
 /// In a cluster, the slot must still be whole at the end.
-fn slot_check(address: Address) -> super::stream::Check {
+fn slot_check(address: Address, stop: Stop) -> super::stream::Check {
     Box::new(move || {
-        let mut connection = Connection::open(&address)?;
+        let mut connection = Connection::open(&address, &stop)?;
         if connection.holds_whole_slot()? {
             return Ok(());
         }

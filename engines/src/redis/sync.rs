@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
-use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::connection::Connection;
 use super::reply::{Reply, ServerError};
@@ -34,7 +34,7 @@ enum End {
 }
 
 impl SyncStream {
-    /// Asks for a snapshot; `stop` ends the wait for it and for its bytes. Returns when its bytes begin to come: in disk mode after the server has written it all.
+    /// Asks for a snapshot. Returns when its bytes begin to come: in disk mode after the server has written it all.
     ///
     /// In disk mode nothing is announced (`capa eof`), since that makes servers wait `repl-diskless-sync-delay` for
     /// other replicas; nor is a listening port, which only INFO shows. A server may answer in either form whatever the
@@ -43,8 +43,8 @@ impl SyncStream {
     /// # Errors
     /// `Unsupported` where the server or the user's permissions refuse replication, and reading by SCAN is the way;
     /// `Engine` where the server tried and gave up, and for the connection's failures.
-    pub fn start(mut connection: Connection, diskless: bool, stop: &Stop) -> Result<Self> {
-        connection.wait_at_least(SHORTEST_PATIENCE, stop)?;
+    pub fn start(mut connection: Connection, diskless: bool) -> Result<Self> {
+        connection.wait_at_least(SHORTEST_PATIENCE);
         // Each answer is awaited: a server with unsent answers refuses SYNC.
         let mut settings: Vec<[&[u8]; 3]> = vec![[b"REPLCONF", b"rdb-only", b"1"]];
         if diskless {
@@ -219,7 +219,7 @@ mod tests {
         for (diskless, setting) in [(false, "no"), (false, "yes"), (true, "yes"), (true, "no")] {
             let server = Server::start(&["--repl-diskless-sync", setting]);
             fill(&server);
-            let mut stream = SyncStream::start(server.connect(), diskless, &Stop::new()).unwrap();
+            let mut stream = SyncStream::start(server.connect(), diskless).unwrap();
             assert_eq!(stream.length_bytes().is_none(), diskless && setting == "yes");
             let mut rdb = Vec::new();
             stream.read_to_end(&mut rdb).unwrap();
@@ -242,7 +242,7 @@ mod tests {
         for (args, userinfo) in refusing {
             let server = Server::start(args);
             let connection = open(&format!("redis://{userinfo}127.0.0.1:{}", server.port)).unwrap();
-            let error = SyncStream::start(connection, false, &Stop::new()).unwrap_err();
+            let error = SyncStream::start(connection, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{args:?} {error:?}");
             assert!(error.what_to_do().unwrap().contains("SCAN"));
         }
@@ -272,7 +272,7 @@ mod tests {
 
     fn read_scripted(sent: &[u8]) -> Result<io::Result<Vec<u8>>> {
         let (thread, connection) = scripted(sent.to_vec());
-        let read = SyncStream::start(connection, false, &Stop::new()).map(|mut stream| {
+        let read = SyncStream::start(connection, false).map(|mut stream| {
             let mut out = Vec::new();
             let read = stream.read_to_end(&mut out);
             if read.is_err() {
@@ -329,7 +329,7 @@ mod tests {
         for diskless in [false, true] {
             let mut server = Server::start(&["--repl-diskless-sync", "yes", "--rdb-key-save-delay", "1000"]);
             fill(&server);
-            let mut stream = SyncStream::start(server.connect(), diskless, &Stop::new()).unwrap();
+            let mut stream = SyncStream::start(server.connect(), diskless).unwrap();
             stream.read_exact(&mut [0; 100]).unwrap();
             server.kill();
             let read = stream.read_to_end(&mut Vec::new());

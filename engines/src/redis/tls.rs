@@ -1,10 +1,8 @@
 //! TLS for Redis: turns an address's TLS parameters into a handshaken stream. Knows no Redis.
 
 use std::io;
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use metaferry_pipeline::{Error, ErrorKind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,31 +17,27 @@ use rustls::{
 };
 
 use super::address::TlsOptions;
+use super::socket::Socket;
 
 /// A stream under TLS.
-pub(super) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type TlsStream = StreamOwned<ClientConnection, Socket>;
 
-/// Shakes hands over `socket` with the server known as `host`, waiting `timeout` for each answer: a server that does
+/// Shakes hands over `socket` with the server known as `host`, waiting for each answer as long as for a connection: a server that does
 /// not speak TLS waits for more.
 ///
 /// # Errors
 /// `Config` for certificate files that cannot be used and for a server that is not trusted; `Engine` for the rest.
-pub(super) fn connect(
-    mut socket: TcpStream,
-    host: &str,
-    options: &TlsOptions,
-    timeout: Option<Duration>,
-) -> Result<TlsStream> {
+pub(super) fn connect(mut socket: Socket, host: &str, options: &TlsOptions) -> Result<TlsStream> {
     let name = options.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|cause| Error::config("TLS server name").because(cause))?;
     let mut session = ClientConnection::new(Arc::new(configuration(options)?), name)
         .map_err(|cause| Error::config("TLS parameters").because(cause))?;
-    let usual_timeout = socket.read_timeout().map_err(handshake_failed)?;
-    socket.set_read_timeout(timeout).map_err(handshake_failed)?;
+    let timeouts = *socket.timeouts();
+    socket.timeouts().read = timeouts.connect;
     while session.is_handshaking() {
         session.complete_io(&mut socket).map_err(handshake_failed)?;
     }
-    socket.set_read_timeout(usual_timeout).map_err(handshake_failed)?;
+    *socket.timeouts() = timeouts;
     Ok(StreamOwned::new(session, socket))
 }
 
@@ -249,10 +243,7 @@ mod tests {
         open(&url).unwrap().command(&[b"SET", b"k", &vec![b'x'; 1 << 20]]).unwrap();
         for diskless in [false, true] {
             let mut rdb = Vec::new();
-            SyncStream::start(open(&url).unwrap(), diskless, &metaferry_pipeline::Stop::new())
-                .unwrap()
-                .read_to_end(&mut rdb)
-                .unwrap();
+            SyncStream::start(open(&url).unwrap(), diskless).unwrap().read_to_end(&mut rdb).unwrap();
             assert!(rdb.starts_with(b"REDIS00"));
             assert_eq!(rdb[rdb.len() - 9], 0xff);
         }

@@ -103,6 +103,8 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
             ordered: KindSet::of(ORDERED),
             notes: self.database.notes(),
             live_sessions: self.live_sessions,
+            is_repeatable: true,
+            is_partial: false,
         }
     }
 

@@ -20,6 +20,10 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+fn is_empty(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
+}
+
 /// How a database is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Access {
@@ -123,6 +127,11 @@ impl Traces {
         Ok(connection)
     }
 
+    /// Whether there is a log, and nothing in it.
+    pub(super) fn has_empty_log(&self) -> bool {
+        is_empty(&beside(&self.path, "-wal"))
+    }
+
     /// Fails where a file that was taken as unchanging has changed.
     pub(super) fn verify(&self) -> Result<()> {
         match &self.access {
@@ -146,7 +155,6 @@ impl Traces {
         let lock = Connection::open_with_flags(&self.path, flags)?;
         lock.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN; SELECT 1 FROM sqlite_master")?;
-        let is_empty = |file: &Path| fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0);
         if !self.had_index && (self.had_log || is_empty(&log)) {
             drop(fs::remove_file(&index));
         }

@@ -138,6 +138,8 @@ impl Snapshot<JuiceFs> for Volume {
             ordered: KindSet::ALL,
             notes: Vec::new(),
             live_sessions: 0,
+            is_repeatable: true,
+            is_partial: false,
         }
     }
 

@@ -2,14 +2,18 @@
 //! sorted, joined or summed goes through here. It knows bytes and integers, and no kind of record.
 
 mod aggregator;
+mod backlog;
 mod dir;
 mod merge;
 mod runs;
 mod sorter;
+mod spool;
 
 pub use aggregator::{Aggregator, Sums};
+pub use backlog::Backlog;
 pub use dir::SpillDir;
 pub use sorter::{Sorted, Sorter};
+pub use spool::{Block, Spool, SpoolWriter};
 
 #[cfg(test)]
 mod tests;

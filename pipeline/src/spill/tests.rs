@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Aggregator, Sorted, Sorter, SpillDir, Sums};
+use super::{Aggregator, Backlog, Sorted, Sorter, SpillDir, Sums};
 use crate::ErrorKind;
 
 type Row = (Vec<u8>, Vec<u8>);
@@ -74,6 +74,24 @@ proptest! {
             aggregators.push(aggregator);
         }
         prop_assert_eq!(sums_of(Aggregator::finish_all(aggregators).unwrap()), expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_backlog_is_a_queue(steps in vec((0usize..300, 0usize..300), 0..60), budget in 0usize..500) {
+        let dir = SpillDir::default();
+        let mut backlog = Backlog::new(&dir, budget);
+        let (mut expected, mut next) = (std::collections::VecDeque::new(), 0_u8);
+        for (push, pop) in steps {
+            let bytes: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
+            backlog.push(&bytes).unwrap();
+            expected.extend(bytes);
+            let mut out = vec![0; pop];
+            let count = backlog.pop(&mut out).unwrap();
+            prop_assert_eq!(count == 0, pop == 0 || expected.is_empty());
+            prop_assert!(expected.drain(..count).eq(out[..count].iter().copied()));
+        }
     }
 }
 

@@ -101,6 +101,26 @@ fn a_failing_producer_frees_waiting_consumers_and_is_no_end_of_input() {
 }
 
 #[test]
+fn a_consumer_that_waits_is_told_so() {
+    let produce: Produce<'_> = Box::new(|outbox| {
+        std::thread::sleep(Duration::from_millis(100));
+        outbox.send(Item(0, 1)).map(|()| 0)
+    });
+    let consume: Consume<'_> = Box::new(|inbox| {
+        let mut idle = 0;
+        let mut tick = || {
+            idle += 1;
+            Ok(())
+        };
+        assert!(inbox.recv_or(Duration::from_millis(1), &mut tick)?.is_some());
+        assert!(inbox.recv_or(Duration::from_millis(1), &mut tick)?.is_none());
+        Ok(idle)
+    });
+    let (_, consumed) = run(10, &Stop::new(), vec![produce], vec![consume]).unwrap();
+    assert!(consumed[0] > 5, "{consumed:?}");
+}
+
+#[test]
 fn panics_and_early_ends_are_bugs() {
     let panics: Consume<'_> = Box::new(|_| panic!("on {}", "purpose"));
     let error = run(10, &Stop::new(), vec![produce(1000, 10)], vec![panics]).unwrap_err();

@@ -1,7 +1,8 @@
 //! Settling: the sums of all workers come by in order of inode and slice; each is held against what the volume says.
 
-use super::{Census, Rule, section};
-use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, SliceRef};
+use super::parents::{Lanes, node_of};
+use super::{Census, LINK, Rule, section};
+use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, Node, Parent, SliceRef};
 use crate::juicefs::{ROOT_INODE, TRASH_INODE, counter};
 use crate::system::{Finding, Outcome, Sums};
 
@@ -20,16 +21,22 @@ struct Group {
     stored: [i64; 4],
     slice: [i64; 4],
     refs: [i64; 4],
+    /// A node whose parent is wrong.
+    node: Lanes,
+    /// Parent rows that are wrong.
+    wrong_rows: u64,
 }
 
 struct Settling<'a, E> {
     census: Census,
     emit: Emit<'a, E>,
     references: Vec<SliceRef>,
+    /// Of directories that had none.
+    statistics: Vec<DirStat>,
 }
 
 pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) -> Result<(), E> {
-    let mut settling = Settling { census, emit, references: Vec::new() };
+    let mut settling = Settling { census, emit, references: Vec::new(), statistics: Vec::new() };
     let mut current = None;
     let mut group = Group::default();
     while let Some(([id, section], sum)) = sums()? {
@@ -44,15 +51,25 @@ pub(super) fn settle<E>(census: Census, sums: Sums<'_, E>, emit: Emit<'_, E>) ->
             section::CHILDREN => group.children = sum,
             section::STORED => group.stored = sum,
             section::SLICE => group.slice = sum,
-            _ => group.refs = sum,
+            section::REFS => group.refs = sum,
+            section if section & LINK != 0 => {
+                group.wrong_rows += 1;
+                settling.parent_row([id, section & !LINK], sum)?;
+            }
+            section => {
+                let part = section::NODE.iter().zip(&mut group.node).find(|(number, _)| **number == section);
+                part.into_iter().for_each(|(_, lanes)| *lanes = sum);
+            }
         }
     }
     if let Some(id) = current {
         settling.group(id, &group)?;
     }
     settling.flush_references()?;
+    settling.flush_statistics()?;
     settling.single()?;
     settling.inodes()?;
+    settling.quotas()?;
     settling.counters()
 }
 
@@ -67,6 +84,7 @@ impl<E> Settling<'_, E> {
         if self.census.seen.held.contains(id) {
             return Ok(());
         }
+        self.parents(id, group)?;
         self.file(id, group)?;
         self.directory(id, group)?;
         self.statistics(id, group)
@@ -79,7 +97,7 @@ impl<E> Settling<'_, E> {
         }
         let used = summed + i64::from(self.census.seen.slices.contains(id));
         let stored = if rows == 0 { 1 } else { refs };
-        if used > 0 && stored != used {
+        if used > 0 && stored != used && !self.census.options.partial {
             self.found(
                 "slice reference",
                 true,
@@ -88,10 +106,13 @@ impl<E> Settling<'_, E> {
         }
         if used == 0 && stored > 0 {
             self.unused(id, stored)?;
+            if self.census.options.partial {
+                return Ok(());
+            }
         }
         let size = if summed > 0 { size / summed } else { stored_size / rows.max(1) };
         let refs = if used > 0 { used } else { stored };
-        if self.census.options.mend && (refs != 1 || self.census.options.defaults) {
+        if self.census.works_out() && (refs != 1 || self.census.options.defaults) {
             self.references.push(SliceRef { id, size: u32::try_from(size).unwrap_or(u32::MAX), refs });
             if self.references.len() >= BATCH_ROWS {
                 self.flush_references()?;
@@ -100,7 +121,11 @@ impl<E> Settling<'_, E> {
         Ok(())
     }
 
+    /// Where rows were left out, those that used the slice may be among them: it is left out with them.
     fn unused(&mut self, id: u64, stored: i64) -> Result<(), E> {
+        if self.census.options.partial {
+            return Ok(());
+        }
         self.found("unused slice", false, format!("slice {id}: {stored} references are stored, none is there"))
     }
 
@@ -143,11 +168,35 @@ impl<E> Settling<'_, E> {
             )?;
             self.relink(inode, nlink, edges)?;
         }
-        if orphan > 0 && group.parents != edges {
+        if orphan > 0 && group.parents != edges && !self.census.options.amend {
             let text = format!("inode {inode}: parent rows count {}, {edges} edges lead to it", group.parents);
             self.found("parents", false, text)?;
         }
         Ok(())
+    }
+
+    fn parent_row(&mut self, [inode, parent]: [u64; 2], [stored, right, ..]: [i64; 4]) -> Result<(), E> {
+        // One that counts nothing is none.
+        let row = |count| vec![Parent { inode, parent, count }].into();
+        (self.emit)(Outcome::Amend { before: row(stored), after: row(right) })
+    }
+
+    /// Where entries are in other directories than the node and its parent rows say. Whole nodes come before their links.
+    fn parents(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let node = node_of(inode, &group.node);
+        let mut wrong = Vec::new();
+        if let Some((node, right)) = &node {
+            wrong.push(format!("parent {} is stored, {right} is right", node.parent));
+        }
+        if group.wrong_rows > 0 {
+            wrong.push(format!("{} parent rows do not count its edges", group.wrong_rows));
+        }
+        if !wrong.is_empty() {
+            self.found("parents", true, format!("inode {inode}: {}", wrong.join("; ")))?;
+        }
+        let Some((before, parent)) = node else { return Ok(()) };
+        let after = Node { parent, ..before.clone() };
+        (self.emit)(Outcome::Amend { before: vec![before].into(), after: vec![after].into() })
     }
 
     fn directory(&mut self, inode: u64, group: &Group) -> Result<(), E> {
@@ -175,7 +224,10 @@ impl<E> Settling<'_, E> {
 
     fn statistics(&mut self, inode: u64, group: &Group) -> Result<(), E> {
         let ([length, space, inodes, _], [old_length, old_space, old_inodes, rows]) = (group.children, group.stored);
-        if !self.census.dir_stats || rows == 0 || (length, space, inodes) == (old_length, old_space, old_inodes) {
+        if rows == 0 {
+            return self.missing_statistics(inode, group);
+        }
+        if !self.census.dir_stats || (length, space, inodes) == (old_length, old_space, old_inodes) {
             return Ok(());
         }
         let text = format!(
@@ -189,6 +241,24 @@ impl<E> Settling<'_, E> {
         let stat = |length, space, inodes| vec![DirStat { inode, length, space, inodes }].into();
         let before = stat(old_length, old_space, old_inodes);
         (self.emit)(Outcome::Amend { before, after: stat(length, space, inodes) })
+    }
+
+    /// A directory need not have any, JuiceFS adds them up then; but its fsck fails on one that has none.
+    fn missing_statistics(&mut self, inode: u64, group: &Group) -> Result<(), E> {
+        let ([.., nodes, _], [length, space, inodes, _]) = (group.directory, group.children);
+        if !self.census.dir_stats || !self.census.options.amend || nodes == 0 || inode == TRASH_INODE {
+            return Ok(());
+        }
+        let text =
+            format!("directory {inode}: none are stored; length {length}, space {space}, inodes {inodes} are there");
+        self.found("directory statistics", true, text)?;
+        self.statistics.push(DirStat { inode, length, space, inodes });
+        if self.statistics.len() >= BATCH_ROWS { self.flush_statistics() } else { Ok(()) }
+    }
+
+    fn flush_statistics(&mut self) -> Result<(), E> {
+        let statistics = std::mem::take(&mut self.statistics);
+        if statistics.is_empty() { Ok(()) } else { (self.emit)(Outcome::Derived(statistics.into())) }
     }
 
     fn inodes(&mut self) -> Result<(), E> {
@@ -215,8 +285,14 @@ impl<E> Settling<'_, E> {
         Ok(())
     }
 
+    fn quotas(&mut self) -> Result<(), E> {
+        let quotas = std::mem::take(&mut self.census.usage).settle();
+        if quotas.is_empty() { Ok(()) } else { (self.emit)(Outcome::Derived(quotas.into())) }
+    }
+
     fn counters(&mut self) -> Result<(), E> {
         let mut counters = std::mem::take(&mut self.census.counters);
+        counters.iter_mut().for_each(|row| row.value = counter::at_least_first(&row.name, row.value));
         for (name, right, rule) in self.census.expected() {
             let stored = counters.iter_mut().find(|row| row.name == name);
             let before = counter::at_least_first(name, stored.as_ref().map_or(0, |row| row.value));
@@ -235,9 +311,12 @@ impl<E> Settling<'_, E> {
                 }
                 _ => {}
             }
-            self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
+            if rule == Rule::AtLeast || !self.census.options.partial {
+                self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
+            }
         }
-        if self.census.options.mend && !counters.is_empty() {
+        counters.sort_by(|one, other| one.name.cmp(&other.name));
+        if self.census.works_out() && !counters.is_empty() {
             (self.emit)(Outcome::Derived(counters.into()))?;
         }
         Ok(())

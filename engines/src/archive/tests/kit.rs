@@ -83,7 +83,15 @@ pub(super) fn wide(rows: u64) -> Vec<Batch> {
 
 pub(super) fn about(ordered: KindSet) -> About {
     let origin = "redis://host:6379/1".to_owned();
-    About { origin, guarantee: Guarantee::Exact, ordered, notes: Vec::new(), live_sessions: 0 }
+    About {
+        origin,
+        guarantee: Guarantee::Exact,
+        ordered,
+        notes: Vec::new(),
+        live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
+    }
 }
 
 pub(super) fn tally(batches: &[Batch]) -> Tally<Kind> {

@@ -90,7 +90,7 @@ fn a_password_is_needed_and_never_shown() {
     assert!(told(&wrong).contains("WRONGPASS") && told(&wrong).contains("****"), "{}", told(&wrong));
     assert!(!told(&wrong).contains("wr0ng"));
     let address = Address::parse(&server.url(), &|name| (name == "META_PASSWORD").then(|| "s3cret".to_owned()));
-    let connection = Connection::open(&address.unwrap()).unwrap();
+    let connection = Connection::open(&address.unwrap(), &Stop::new()).unwrap();
     assert!(!format!("{connection:?}").contains("s3cret"));
 }
 

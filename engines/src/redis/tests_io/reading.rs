@@ -1,12 +1,17 @@
 //! Volumes read from files and servers, against what JuiceFS itself read from them.
 
-use metaferry_codecs::juicefs::{Batch, Kind, Slices, TRASH_INODE};
-use metaferry_pipeline::{ErrorKind, Guarantee, Stop};
+use std::time::{Duration, Instant};
+
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, Slices, TRASH_INODE};
+use metaferry_codecs::system::Batch as _;
+use metaferry_pipeline::spill::SpillDir;
+use metaferry_pipeline::{Emit, Error, ErrorKind, Guarantee, Result, Scope, Stop};
 use serde_json::{Value, json};
 
-use super::super::RedisOptions;
 use super::super::server::Server;
+use super::super::{Connection, RedisOptions};
 use super::kit::*;
+use crate::synthetic::SyntheticSource;
 
 #[test]
 fn every_fixture_has_the_counts_of_its_facts() {
@@ -340,4 +345,54 @@ fn what_scan_hands_out_twice_comes_out_once() {
         assert_eq!(old, 20_000, "what was there all the time is there");
     }
     writer.join().unwrap();
+}
+
+/// Takes nothing until the server has sent all.
+struct Slow {
+    server: Connection,
+    rows: usize,
+}
+
+impl Emit<JuiceFs> for Slow {
+    fn emit(&mut self, batch: Batch) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.server.info("persistence")?.number("rdb_bgsave_in_progress") != Some(0) {
+            assert!(Instant::now() < deadline, "the server is held up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.rows += batch.len();
+        Ok(())
+    }
+
+    fn damaged(&mut self, place: String, why: metaferry_codecs::Error) -> Result<()> {
+        Err(Error::from(why).at(place))
+    }
+
+    fn left_behind(&mut self, _what: &'static str, _count: u64) {}
+}
+
+#[test]
+fn a_server_that_sends_without_a_file_is_not_held_up_by_a_slow_reader() {
+    let args = ["--repl-diskless-sync", "yes", "--rdbcompression", "no", "--enable-debug-command", "yes"];
+    let server = Server::start(&args);
+    let volume = SyntheticSource::parse("synthetic://?files=20000&seed=5").unwrap();
+    super::writing::load(Box::new(volume), super::writing::sink(&server.url())).unwrap();
+    server.connect().command(&[b"DEBUG", b"POPULATE", b"1000", b"junk", b"65536"]).unwrap();
+    for readers in [1, 2] {
+        let spill = SpillDir::default();
+        let options = RedisOptions { diskless: true, spill: spill.clone(), ..RedisOptions::default() };
+        let snapshot = server_source(&server.url(), options).snapshot(readers, &Stop::new()).unwrap();
+        let shares = snapshot.plan(&Scope::default()).unwrap();
+        let read = |share| {
+            let mut slow = Slow { server: server.connect(), rows: 0 };
+            snapshot.scan(share, &mut slow).map(|()| slow.rows).unwrap()
+        };
+        let rows: usize = std::thread::scope(|scope| {
+            let workers: Vec<_> = shares.iter().map(|share| scope.spawn(|| read(share))).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        snapshot.finish().unwrap();
+        assert!(rows > 20_000, "{rows}");
+        assert!(spill.spilled_bytes() > 10 << 20, "{} bytes were spilled", spill.spilled_bytes());
+    }
 }

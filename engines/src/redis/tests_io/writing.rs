@@ -17,7 +17,7 @@ use super::super::server::{Server, open};
 use super::super::{Connection, RedisOptions, RedisSink, Reply};
 use super::kit::*;
 
-fn sink(url: &str) -> Box<RedisSink> {
+pub(super) fn sink(url: &str) -> Box<RedisSink> {
     Box::new(RedisSink::new(address(url), RedisOptions::default()))
 }
 
@@ -56,7 +56,7 @@ impl Sink<JuiceFs> for AsTheyAre {
     }
 }
 
-fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
+pub(super) fn load(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Result<copy::Report<JuiceFs>> {
     copy::copy(source, Box::new(AsTheyAre(sink)), &options(), &Monitor::default(), &Stop::new())
 }
 
@@ -66,7 +66,15 @@ fn load_mending(source: Box<dyn Source<JuiceFs>>, sink: Box<RedisSink>) -> Resul
 
 fn about() -> About {
     let origin = "a test".to_owned();
-    About { origin, guarantee: Guarantee::Exact, ordered: KindSet::NONE, notes: Vec::new(), live_sessions: 0 }
+    About {
+        origin,
+        guarantee: Guarantee::Exact,
+        ordered: KindSet::NONE,
+        notes: Vec::new(),
+        live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
+    }
 }
 
 /// Every key of a server as the fixtures list them.

@@ -124,7 +124,15 @@ pub(super) fn read(path: &Path) -> Rows {
 
 pub(super) fn about() -> About {
     let origin = "a test".to_owned();
-    About { origin, guarantee: Guarantee::Exact, ordered: KindSet::ALL, notes: Vec::new(), live_sessions: 0 }
+    About {
+        origin,
+        guarantee: Guarantee::Exact,
+        ordered: KindSet::ALL,
+        notes: Vec::new(),
+        live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
+    }
 }
 
 /// Loads what is scanned, and keeps the seal.

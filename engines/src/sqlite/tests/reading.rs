@@ -131,6 +131,25 @@ fn a_log_left_by_a_crash_is_read_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_log_left_empty_keeps_no_reader_away() {
+    let folder = Folder::new();
+    let path = folder.store("plain");
+    sql(&path, "PRAGMA journal_mode = WAL");
+    let client = Connection::open(&path).unwrap();
+    client.query_row("SELECT count(*) FROM jfs_node", [], |_| Ok(())).unwrap();
+    let left = Folder::new();
+    folder.files().iter().for_each(|(name, bytes)| drop(left.put(name, bytes)));
+    assert_eq!(fs::metadata(left.path("store.db-wal")).unwrap().len(), 0);
+    let before = left.files();
+    let snapshot = open(&left.path("store.db"), 3).unwrap();
+    let notes = snapshot.about().notes;
+    assert!(notes[0].contains("3 readers see one point in time"), "{notes:?}");
+    assert_eq!(rows(snapshot.as_ref()), read(&path));
+    drop(snapshot);
+    assert!(left.files() == before);
+}
+
+#[test]
 fn a_log_that_reading_creates_is_taken_away_again_unless_somebody_uses_it() {
     let folder = Folder::new();
     let path = folder.store("plain");
