@@ -1,7 +1,10 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
 pub mod archive;
+pub mod binary;
 mod claimed;
+mod feed;
+mod output;
 pub mod redis;
 pub mod sqlite;
 pub mod synthetic;

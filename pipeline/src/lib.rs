@@ -19,6 +19,6 @@ pub mod verify;
 pub use error::{Error, ErrorKind, Result};
 pub use findings::{Findings, Sort};
 pub use monitor::{Glance, Monitor};
-pub use sink::{Commit, Loader, Needs, Sink};
+pub use sink::{Commit, Loader, Needs, Sieve, Sink};
 pub use source::{About, Emit, Guarantee, KindSet, Partition, Scope, Snapshot, Source};
 pub use stage::Stop;

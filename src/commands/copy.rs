@@ -7,11 +7,19 @@ use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result};
 
 use crate::Outcome;
-use crate::args::{CopyArgs, MendArgs};
+use crate::args::{CopyArgs, Format, MendArgs};
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, tell};
 use crate::progress::Progress;
+
+/// What goes where.
+struct Route {
+    verb: &'static str,
+    source: Place,
+    target: Place,
+    format: Option<Format>,
+}
 
 /// What only a load is asked.
 pub(crate) struct Load {
@@ -27,14 +35,20 @@ pub(crate) struct Migrate {
 }
 
 /// An engine into a file; either order of the two is right.
-pub(crate) fn dump(context: &Context, source: &str, target: &str, args: &CopyArgs) -> Result<Outcome> {
+pub(crate) fn dump(
+    context: &Context,
+    source: &str,
+    target: &str,
+    format: Option<Format>,
+    args: &CopyArgs,
+) -> Result<Outcome> {
     let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, true)?;
     if target.is_engine() {
         return Err(Error::config(format!("{target} is an engine; a dump goes to a file"))
             .hint("migrate copies an engine into another"));
     }
     let options = context.copy_options(args);
-    run(context, "dump", &source, &target, &options)
+    run(context, &Route { verb: "dump", source, target, format }, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -45,7 +59,7 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
     }
     let MendArgs { keep_counters, mend } = load.mend;
     let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
-    run(context, "load", &source, &target, &options)
+    run(context, &Route { verb: "load", source, target, format: None }, &options)
 }
 
 /// An engine into another, empty one.
@@ -63,8 +77,10 @@ pub(crate) fn migrate(
     let MendArgs { keep_counters, mend } = migrate.mend;
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
-    let outcome = run(context, "migrate", &source, &target, &options)?;
+    let route = Route { verb: "migrate", source, target, format: None };
+    let outcome = run(context, &route, &options)?;
     if !context.common.quiet {
+        let Route { source, .. } = route;
         tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
         ));
@@ -80,11 +96,12 @@ fn in_order(left: Place, right: Place, engine_first: bool) -> Result<(Place, Pla
     }
 }
 
-fn run(context: &Context, verb: &str, source: &Place, target: &Place, options: &Options) -> Result<Outcome> {
+fn run(context: &Context, route: &Route, options: &Options) -> Result<Outcome> {
+    let Route { verb, source, target, format } = route;
     let started = Instant::now();
     let progress = Progress::start(context);
-    let report: Report<JuiceFs> =
-        copy::copy(source.source(context)?, target.sink(context, options)?, options, &context.monitor, &context.stop)?;
+    let (source, sink) = (source.source(context)?, target.sink(context, options, *format)?);
+    let report: Report<JuiceFs> = copy::copy(source, sink, options, &context.monitor, &context.stop)?;
     drop(progress);
     let common = &context.common;
     let printer = Printer { json: common.json, quiet: common.quiet, to_stderr: target.is_pipe() };

@@ -3,7 +3,6 @@
 mod file;
 mod input;
 mod loader;
-mod output;
 mod pipe;
 mod rows;
 mod sink;
