@@ -40,6 +40,21 @@ pub(crate) struct Common {
     /// Ask Redis for its replication stream without a file on its disk
     #[arg(long, global = true)]
     pub(crate) redis_diskless: bool,
+    /// Take a dump of JuiceFS to be one point in time, as one of a volume at rest is: link counts and directory statistics
+    /// are carried as they are
+    #[arg(long, global = true)]
+    pub(crate) exact: bool,
+}
+
+/// How a dump is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// JSON lines under zstd, with everything a volume has
+    Archive,
+    /// What `juicefs dump` writes
+    Json,
+    /// What `juicefs dump --binary` writes
+    Binary,
 }
 
 /// Options of every command that copies.
@@ -71,18 +86,21 @@ pub(crate) struct MendArgs {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Copy the metadata of an engine into an archive
+    /// Copy the metadata of an engine into a file
     Dump {
         /// The engine, such as redis://host:6379/1 or sqlite3:///path.db
         source: String,
-        /// The archive to write; - is standard output
+        /// The file to write; - is standard output
         target: String,
+        /// How it is written [default: binary where the name ends in .bin, else archive]
+        #[arg(long, value_enum)]
+        format: Option<Format>,
         #[command(flatten)]
         copy: CopyArgs,
     },
-    /// Copy an archive into an empty engine
+    /// Copy an archive, or a binary dump of JuiceFS, into an empty engine
     Load {
-        /// The archive; - is standard input
+        /// The file; - is standard input
         source: String,
         /// The empty engine
         target: String,

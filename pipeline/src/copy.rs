@@ -8,14 +8,14 @@ use std::time::Duration;
 use metaferry_codecs::Tally;
 use metaferry_codecs::system::{Batch, Census, CensusOptions, Kind, Outcome, System};
 
-use crate::observe::{Merged, Observer, Settled};
+use crate::observe::{Leaving, Merged, Observer, Settled};
 use crate::scan::{Load, Scan};
 use crate::sort::{self, Sorting};
 use crate::spill::{Sorted, SpillDir};
 use crate::stage::{self, Inbox, Outbox, Turnstile};
 use crate::{
     About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Partition, Result, Scope,
-    Sink, Snapshot, Source, Stop,
+    Sieve, Sink, Snapshot, Source, Stop,
 };
 
 /// After how long without a batch a loader is told to be idle.
@@ -69,6 +69,7 @@ pub(crate) struct Copy<'a, S: System> {
     pub(crate) snapshot: &'a dyn Snapshot<S>,
     pub(crate) options: &'a Options,
     pub(crate) needs: Needs,
+    pub(crate) sieve: Option<Sieve<S>>,
     pub(crate) monitor: &'a Monitor,
     pub(crate) stop: &'a Stop,
 }
@@ -94,7 +95,7 @@ pub fn copy<S: System>(
             .hint("unmount them, or go on with --live; both metadata would hand out the same object names"));
     }
     sink.prepare(&about, stop)?;
-    let copy = Copy { snapshot: snapshot.as_ref(), options, needs, monitor, stop };
+    let copy = Copy { snapshot: snapshot.as_ref(), options, needs, sieve: sink.sieve(), monitor, stop };
     let (merged, mut loaders) = copy.transfer(sink.as_mut(), &about)?;
     snapshot.finish()?;
     monitor.begin("settle", 0);
@@ -311,8 +312,9 @@ impl<S: System> Copy<'_, S> {
         };
         let census = S::Census::new(options);
         let share = self.ledger_bytes() / workers;
-        let strips = self.needs.strips_secrets && !self.options.keep_secrets;
-        let observer = |_| Observer::new(census.share(), &self.options.spill, share, strips);
+        let secrets = self.needs.strips_secrets && !self.options.keep_secrets;
+        let leaving = || Leaving { sieve: self.sieve, secrets };
+        let observer = |_| Observer::new(census.share(), &self.options.spill, share, leaving());
         (0..workers).map(observer).collect()
     }
 

@@ -23,6 +23,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use findings::{Findings, Sort};
 pub use monitor::{Glance, Monitor};
 pub use select::Select;
-pub use sink::{Commit, Loader, Needs, Sink};
+pub use sink::{Commit, Loader, Needs, Sieve, Sink};
 pub use source::{About, Emit, Guarantee, KindSet, Partition, Scope, Snapshot, Source};
 pub use stage::Stop;

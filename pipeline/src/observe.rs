@@ -1,5 +1,5 @@
-//! What happens to every batch between a scan and the queue: the census sees it, it becomes canonical, secrets are taken
-//! out, it is tallied. Each scanner has its own observer; they are merged at the end.
+//! What happens to every batch between a scan and the queue: the census sees it, it becomes canonical, what the target has
+//! no room for and secrets are taken out, it is tallied. Each scanner has its own observer; they are merged at the end.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,20 @@ use metaferry_codecs::system::{Batch, Outcome, System};
 
 use crate::spill::SpillDir;
 use crate::survey::{Survey, Surveyed};
-use crate::{Findings, Result};
+use crate::{Findings, Result, Sieve};
+
+/// What is taken out of batches on their way to a target.
+pub(crate) struct Leaving<S: System> {
+    /// What the target has no room for.
+    pub(crate) sieve: Option<Sieve<S>>,
+    /// Secrets.
+    pub(crate) secrets: bool,
+}
 
 /// One scanner's observer.
 pub(crate) struct Observer<S: System> {
     survey: Survey<S>,
-    strips_secrets: bool,
+    leaving: Leaving<S>,
     /// The batch that makes a target usable, once it came by.
     seal: Option<S::Batch>,
     tally: Tally<S::Kind>,
@@ -22,10 +30,10 @@ pub(crate) struct Observer<S: System> {
 }
 
 impl<S: System> Observer<S> {
-    pub(crate) fn new(census: S::Census, dir: &SpillDir, budget_bytes: usize, strips_secrets: bool) -> Self {
+    pub(crate) fn new(census: S::Census, dir: &SpillDir, budget_bytes: usize, leaving: Leaving<S>) -> Self {
         Self {
             survey: Survey::new(census, dir, budget_bytes),
-            strips_secrets,
+            leaving,
             seal: None,
             tally: Tally::default(),
             findings: Findings::default(),
@@ -39,7 +47,10 @@ impl<S: System> Observer<S> {
             return Ok(None);
         }
         batch.canonicalize();
-        if self.strips_secrets {
+        if let Some(sieve) = self.leaving.sieve {
+            sieve(&mut batch, &mut self.findings);
+        }
+        if self.leaving.secrets {
             self.findings.stripped += S::strip_secrets(&mut batch);
         }
         if batch.is_empty() {

@@ -3,7 +3,7 @@
 use metaferry_codecs::system::System;
 use metaferry_codecs::tally::Tally;
 
-use crate::{About, KindSet, Result, Snapshot, Stop};
+use crate::{About, Findings, KindSet, Result, Snapshot, Stop};
 
 /// What a sink needs of the copy that feeds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct Needs {
     pub strips_secrets: bool,
 }
 
+/// Takes out of a canonical batch the rows that a target has no room for, and books every one of them: as left behind
+/// where that is how the format is, as found where it is a loss.
+pub type Sieve<S> = fn(&mut <S as System>::Batch, &mut Findings);
+
 /// What a commit makes true.
 #[derive(Debug)]
 pub struct Commit<S: System> {
@@ -37,6 +41,11 @@ pub struct Commit<S: System> {
 pub trait Sink<S: System>: Send {
     /// What it needs; asked before anything else.
     fn needs(&self) -> Needs;
+
+    /// What every batch goes through before it is tallied and loaded; `None` where the target holds whatever there is.
+    fn sieve(&self) -> Option<Sieve<S>> {
+        None
+    }
 
     /// Makes the target ready: looks that it is empty, locks and marks it. Called once, before the first loader.
     ///

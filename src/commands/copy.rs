@@ -8,11 +8,18 @@ use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result, Select, Source};
 
 use crate::Outcome;
-use crate::args::{CopyArgs, MendArgs};
+use crate::args::{CopyArgs, Format, MendArgs};
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, tell};
 use crate::progress::Progress;
+
+/// Where something goes, and how.
+struct Route {
+    verb: &'static str,
+    target: Place,
+    format: Option<Format>,
+}
 
 /// What only a load is asked.
 pub(crate) struct Load {
@@ -28,14 +35,21 @@ pub(crate) struct Migrate {
 }
 
 /// An engine into a file; either order of the two is right.
-pub(crate) fn dump(context: &Context, source: &str, target: &str, args: &CopyArgs) -> Result<Outcome> {
+pub(crate) fn dump(
+    context: &Context,
+    source: &str,
+    target: &str,
+    format: Option<Format>,
+    args: &CopyArgs,
+) -> Result<Outcome> {
     let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, true)?;
     if target.is_engine() {
         return Err(Error::config(format!("{target} is an engine; a dump goes to a file"))
             .hint("migrate copies an engine into another"));
     }
     let options = context.copy_options(args);
-    run(context, "dump", selected(context, &source, args, &options)?, &target, &options)
+    let selected = selected(context, &source, args, &options)?;
+    run(context, &Route { verb: "dump", target, format }, selected, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -46,7 +60,8 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
     }
     let MendArgs { keep_counters, mend } = load.mend;
     let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
-    run(context, "load", selected(context, &source, args, &options)?, &target, &options)
+    let selected = selected(context, &source, args, &options)?;
+    run(context, &Route { verb: "load", target, format: None }, selected, &options)
 }
 
 /// An engine into another, empty one.
@@ -64,7 +79,8 @@ pub(crate) fn migrate(
     let MendArgs { keep_counters, mend } = migrate.mend;
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
-    let outcome = run(context, "migrate", selected(context, &source, args, &options)?, &target, &options)?;
+    let selected = selected(context, &source, args, &options)?;
+    let outcome = run(context, &Route { verb: "migrate", target, format: None }, selected, &options)?;
     if !context.common.quiet {
         tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
@@ -93,15 +109,15 @@ fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Option
 
 fn run(
     context: &Context,
-    verb: &str,
+    route: &Route,
     source: Box<dyn Source<JuiceFs>>,
-    target: &Place,
     options: &Options,
 ) -> Result<Outcome> {
+    let Route { verb, target, format } = route;
     let started = Instant::now();
     let progress = Progress::start(context);
-    let report: Report<JuiceFs> =
-        copy::copy(source, target.sink(context, options)?, options, &context.monitor, &context.stop)?;
+    let sink = target.sink(context, options, *format)?;
+    let report: Report<JuiceFs> = copy::copy(source, sink, options, &context.monitor, &context.stop)?;
     drop(progress);
     let common = &context.common;
     let printer = Printer { json: common.json, quiet: common.quiet, to_stderr: target.is_pipe() };

@@ -24,7 +24,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 
 fn one(context: &Context, command: Command) -> Result<Outcome> {
     match command {
-        Command::Dump { source, target, copy } => copy::dump(context, &source, &target, &copy),
+        Command::Dump { source, target, format, copy } => copy::dump(context, &source, &target, format, &copy),
         Command::Load { source, target, copy, mend, verify } => {
             let load = copy::Load { mend, verify };
             copy::load(context, &source, &target, &copy, &load)

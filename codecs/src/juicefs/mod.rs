@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod attr;
+pub mod binary;
 mod canonical;
 mod census;
 pub mod counter;

@@ -4,7 +4,6 @@ mod awaited;
 mod file;
 mod input;
 mod loader;
-mod output;
 mod pipe;
 mod rows;
 mod sink;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,24 +13,20 @@ use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
 };
 
+use crate::output::{Destination, Output};
+
 use super::file::FileSnapshot;
 use super::loader::ArchiveLoader;
 use super::lock;
-use super::output::Output;
 
 /// How many loaders an archive takes at most: they compress; one at a time appends.
 const LOADERS: usize = 16;
 
 /// Writes an archive.
 pub struct ArchiveSink<S: System> {
-    place: Option<Place>,
+    place: Option<Destination>,
     keep_secrets: bool,
     writing: Option<Writing<S::Kind>>,
-}
-
-enum Place {
-    File(PathBuf),
-    Pipe(String, Box<dyn Write + Send>),
 }
 
 struct Writing<K> {
@@ -65,23 +60,13 @@ impl<S: System> ArchiveSink<S> {
     /// # Errors
     /// A pipe that cannot be opened.
     pub fn create(path: &Path, keep_secrets: bool) -> Result<Self> {
-        let name = path.display().to_string();
-        let is_pipe = path.metadata().is_ok_and(|found| {
-            let sort = found.file_type();
-            sort.is_fifo() || sort.is_char_device() || sort.is_socket()
-        });
-        if !is_pipe {
-            return Ok(Self { place: Some(Place::File(path.to_owned())), keep_secrets, writing: None });
-        }
-        let out = std::fs::OpenOptions::new().write(true).open(path);
-        let out = out.map_err(|cause| Error::engine(format!("{name}: open for writing"), cause))?;
-        Ok(Self::pipe(name, Box::new(out), keep_secrets))
+        Ok(Self { place: Some(Destination::at(path)?), keep_secrets, writing: None })
     }
 
     /// An archive that goes into a pipe, such as the standard output.
     #[must_use]
     pub fn pipe(name: impl Into<String>, out: Box<dyn Write + Send>, keep_secrets: bool) -> Self {
-        Self { place: Some(Place::Pipe(name.into(), out)), keep_secrets, writing: None }
+        Self { place: Some(Destination::Pipe(name.into(), out)), keep_secrets, writing: None }
     }
 
     fn writing(&self) -> Result<&Writing<S::Kind>> {
@@ -102,11 +87,8 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
-        let mut output = match self.place.take() {
-            Some(Place::File(path)) => Output::file(&path)?,
-            Some(Place::Pipe(name, out)) => Output::pipe(name, out),
-            None => return Err(Error::new(ErrorKind::Bug, "an archive is prepared twice")),
-        };
+        let place = self.place.take().ok_or_else(|| Error::new(ErrorKind::Bug, "an archive is prepared twice"))?;
+        let mut output = place.open()?;
         let header = Header {
             system: S::NAME.to_owned(),
             is_exact: about.guarantee == Guarantee::Exact,

@@ -1,8 +1,9 @@
-//! Output: where the frames of an archive go, strictly one after another. A file grows under another name beside its own
-//! and takes its own name last; a pipe gets the bytes as they are. It knows nothing of rows.
+//! Output: where the parts of a file go, strictly one after another. A file grows under another name beside its own and
+//! takes its own name last; a pipe gets the bytes as they are. It knows no format.
 
 use std::fs::File;
 use std::io::{ErrorKind as IoKind, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use metaferry_pipeline::{Error, Result};
@@ -10,8 +11,39 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::claimed::Claimed;
 
-/// Something that frames are appended to.
-pub(super) struct Output {
+/// Where a file is to be written; nothing was touched yet.
+pub(crate) enum Destination {
+    File(PathBuf),
+    Pipe(String, Box<dyn Write + Send>),
+}
+
+impl Destination {
+    /// A file that shall be at `path`; where a pipe or a device is there, it is written straight.
+    pub(crate) fn at(path: &Path) -> Result<Self> {
+        let is_pipe = path.metadata().is_ok_and(|found| {
+            let sort = found.file_type();
+            sort.is_fifo() || sort.is_char_device() || sort.is_socket()
+        });
+        if !is_pipe {
+            return Ok(Self::File(path.to_owned()));
+        }
+        let name = path.display().to_string();
+        let out = std::fs::OpenOptions::new().write(true).open(path);
+        let out = out.map_err(|cause| Error::engine(format!("{name}: open for writing"), cause))?;
+        Ok(Self::Pipe(name, Box::new(out)))
+    }
+
+    /// Begins to write.
+    pub(crate) fn open(self) -> Result<Output> {
+        match self {
+            Self::File(path) => Output::file(&path),
+            Self::Pipe(name, out) => Ok(Output::pipe(name, out)),
+        }
+    }
+}
+
+/// Something that parts are appended to.
+pub(crate) struct Output {
     name: String,
     target: Target,
     written: u64,
@@ -26,7 +58,7 @@ enum Target {
 
 impl Output {
     /// A file that shall be at `path`, where nothing may be.
-    pub(super) fn file(path: &Path) -> Result<Self> {
+    fn file(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         if path.symlink_metadata().is_ok() {
             return Err(exists(&name));
@@ -42,18 +74,18 @@ impl Output {
     }
 
     /// A pipe.
-    pub(super) fn pipe(name: String, out: Box<dyn Write + Send>) -> Self {
+    fn pipe(name: String, out: Box<dyn Write + Send>) -> Self {
         Self { name, target: Target::Pipe(out), written: 0, is_broken: false }
     }
 
-    /// Appends a frame and says where it begins.
-    pub(super) fn append(&mut self, frame: &[u8]) -> Result<u64> {
+    /// Appends a part and says where it begins.
+    pub(crate) fn append(&mut self, part: &[u8]) -> Result<u64> {
         if self.is_broken {
             return Err(Error::engine(self.name.clone(), "an earlier write went wrong"));
         }
         let written = match &mut self.target {
-            Target::File { temporary, .. } => temporary.as_file_mut().write_all(frame),
-            Target::Pipe(out) => out.write_all(frame),
+            Target::File { temporary, .. } => temporary.as_file_mut().write_all(part),
+            Target::Pipe(out) => out.write_all(part),
         };
         if let Err(cause) = written {
             self.is_broken = true;
@@ -65,12 +97,12 @@ impl Output {
             return Err(Error::engine(format!("{}: write at byte {}", self.name, self.written), cause).hint(hint));
         }
         let offset = self.written;
-        self.written += frame.len() as u64;
+        self.written += part.len() as u64;
         Ok(offset)
     }
 
     /// The file as it stands, for reading; `None` where it is a pipe.
-    pub(super) fn reopen(&self) -> Result<Option<File>> {
+    pub(crate) fn reopen(&self) -> Result<Option<File>> {
         match &self.target {
             Target::File { temporary, .. } => {
                 let file =
@@ -82,12 +114,12 @@ impl Output {
     }
 
     /// The name, for messages.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Makes everything durable and gives the file its name.
-    pub(super) fn publish(self) -> Result<()> {
+    pub(crate) fn publish(self) -> Result<()> {
         let Self { name, target, .. } = self;
         let failed = |what: &str| format!("{name}: {what}");
         match target {

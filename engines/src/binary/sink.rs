@@ -1,0 +1,137 @@
+//! The sink: a dump that comes to be, in a file or a pipe. Loaders append segments to it; the commit adds the counters, the
+//! setting and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metaferry_codecs::juicefs::binary::{Footer, SegmentType, encode, setting_message};
+use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, counter};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
+};
+
+use super::loader::{BinaryLoader, Segment};
+use super::sieve::sift;
+use crate::output::{Destination, Output};
+
+/// How many loaders a dump takes at most: they encode; one at a time appends.
+const LOADERS: usize = 16;
+/// The counters of every dump (`utils.go: counterNames`), and what each is at least: JuiceFS's SQL engines change them
+/// without looking whether they are there.
+const COUNTERS: [(&[u8], i64); 6] = [
+    (counter::USED_SPACE, 0),
+    (counter::TOTAL_INODES, 0),
+    (counter::NEXT_INODE, 2),
+    (counter::NEXT_CHUNK, 1),
+    (counter::NEXT_SESSION, 0),
+    (counter::NEXT_TRASH, 0),
+];
+
+/// Writes a binary dump.
+pub struct BinarySink {
+    place: Option<Destination>,
+    keep_secrets: bool,
+    shared: Option<Arc<Shared>>,
+}
+
+/// What the loaders of one dump share.
+pub(super) struct Shared {
+    pub(super) growing: Mutex<Growing>,
+    /// Counters wait for the commit.
+    pub(super) counters: Mutex<Vec<Counter>>,
+    /// How many loaders have not finished.
+    pub(super) open: AtomicUsize,
+    pub(super) stop: Stop,
+}
+
+/// What is appended to, and what the footer will say of it.
+pub(super) struct Growing {
+    pub(super) output: Output,
+    pub(super) footer: Footer,
+}
+
+impl BinarySink {
+    /// A dump that shall be at `path`; where a pipe or a device is there, it is written straight.
+    ///
+    /// # Errors
+    /// A pipe that cannot be opened.
+    pub fn create(path: &Path, keep_secrets: bool) -> Result<Self> {
+        Ok(Self { place: Some(Destination::at(path)?), keep_secrets, shared: None })
+    }
+
+    /// A dump that goes into a pipe, such as the standard output.
+    #[must_use]
+    pub fn pipe(name: impl Into<String>, out: Box<dyn Write + Send>, keep_secrets: bool) -> Self {
+        Self { place: Some(Destination::Pipe(name.into(), out)), keep_secrets, shared: None }
+    }
+}
+
+impl Sink<JuiceFs> for BinarySink {
+    fn needs(&self) -> Needs {
+        Needs {
+            loaders: LOADERS,
+            ordered: KindSet::NONE,
+            affine: true,
+            mends: false,
+            defaults: false,
+            strips_secrets: !self.keep_secrets,
+        }
+    }
+
+    fn sieve(&self) -> Option<Sieve<JuiceFs>> {
+        Some(sift)
+    }
+
+    fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
+        let place = self.place.take().ok_or_else(|| Error::new(ErrorKind::Bug, "a binary dump is prepared twice"))?;
+        let growing = Mutex::new(Growing { output: place.open()?, footer: Footer::default() });
+        let (counters, open) = (Mutex::default(), AtomicUsize::new(0));
+        self.shared = Some(Arc::new(Shared { growing, counters, open, stop: stop.clone() }));
+        Ok(())
+    }
+
+    fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
+        let unprepared = || Error::new(ErrorKind::Bug, "a binary dump is written before it is prepared");
+        let shared = self.shared.as_ref().ok_or_else(unprepared)?;
+        Ok(Box::new(BinaryLoader::new(Arc::clone(shared))))
+    }
+
+    fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        Err(Error::unsupported("a binary dump cannot be read back before it is whole").hint("verify compares it after"))
+    }
+
+    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+        let bug = |what: &str| Error::new(ErrorKind::Bug, what);
+        let shared = self.shared.ok_or_else(|| bug("a binary dump is committed before it is prepared"))?;
+        if shared.open.load(Ordering::Acquire) > 0 {
+            return Err(bug("a loader of a binary dump has not finished"));
+        }
+        let Batch::Setting(rows) = &commit.seal else { return Err(bug("the seal is no setting")) };
+        let document = rows.first().map(|row| row.document.0.as_slice()).unwrap_or_default();
+        let mut segment = Segment::default();
+        segment.add(|out| encode(&all_counters(&shared).into(), out));
+        segment.append(SegmentType::Counter, &shared)?;
+        segment.add(|out| {
+            setting_message(document, out);
+            1
+        });
+        segment.append(SegmentType::Format, &shared)?;
+        let shared = Arc::into_inner(shared).ok_or_else(|| bug("a binary dump is committed while it is written"))?;
+        let Growing { mut output, footer } = shared.growing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        output.append(&footer.encode())?;
+        output.publish()
+    }
+}
+
+/// The counters that came, and those that every dump has.
+fn all_counters(shared: &Shared) -> Vec<Counter> {
+    let mut counters = std::mem::take(&mut *crate::feed::held(&shared.counters));
+    for (name, value) in COUNTERS {
+        if !counters.iter().any(|row| row.name == name) {
+            counters.push(Counter { name: name.to_vec(), value });
+        }
+    }
+    counters
+}

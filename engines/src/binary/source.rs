@@ -1,0 +1,64 @@
+//! The source: a dump in a file, in a pipe, or behind any reader that gives its bytes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use metaferry_codecs::juicefs::JuiceFs;
+use metaferry_pipeline::{About, Error, Guarantee, KindSet, Result, Snapshot, Source, Stop};
+
+use super::stream::BinarySnapshot;
+
+/// What a row takes in a dump on the average, in bytes.
+const ROW_BYTES: u64 = 52;
+
+/// Reads a binary dump.
+pub struct BinarySource {
+    name: String,
+    input: Box<dyn Read + Send>,
+    length: u64,
+    is_exact: bool,
+}
+
+impl BinarySource {
+    /// The dump at `path`, a file or a pipe.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (length, file) = opened.map_err(|cause| Error::engine(format!("{name}: it cannot be opened"), cause))?;
+        Ok(Self { length, ..Self::stream(name, Box::new(file)) })
+    }
+
+    /// A dump that comes out of a pipe, or of whatever decompresses it.
+    #[must_use]
+    pub fn stream(name: impl Into<String>, input: Box<dyn Read + Send>) -> Self {
+        Self { name: name.into(), input, length: 0, is_exact: false }
+    }
+
+    /// Takes it to be one point in time where `is_exact`. A dump does not tell: JuiceFS makes one of SQL with one thread,
+    /// of TiKV, and of what nobody writes to.
+    #[must_use]
+    pub fn exact(self, is_exact: bool) -> Self {
+        Self { is_exact, ..self }
+    }
+}
+
+impl Source<JuiceFs> for BinarySource {
+    fn snapshot(self: Box<Self>, readers: usize, _stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        let Self { name, input, length, is_exact } = *self;
+        let (guarantee, note) = match is_exact {
+            true => (Guarantee::Exact, "a binary dump, taken to be one point in time because --exact says so"),
+            false => (
+                Guarantee::Fuzzy,
+                "a binary dump does not tell whether it is one point in time, so it is taken not to be: a load sets link \
+                 counts and directory statistics right; --exact takes them as they are",
+            ),
+        };
+        let about =
+            About { origin: name, guarantee, ordered: KindSet::NONE, notes: vec![note.to_owned()], live_sessions: 0 };
+        Ok(Box::new(BinarySnapshot::new(about, input, readers, length / ROW_BYTES)))
+    }
+}
