@@ -3,6 +3,7 @@
 
 mod aggregator;
 mod dir;
+mod file;
 mod merge;
 mod runs;
 mod sorter;

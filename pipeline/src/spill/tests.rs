@@ -156,3 +156,20 @@ fn an_aggregator_looks_back_from_an_ascending_stream() {
     assert!(sums.iter().all(|(key, [sum])| *sum == if key[1] < 2500 { 4 } else { 2 }));
     assert_eq!(dir.spilled_bytes(), 0);
 }
+
+#[test]
+fn what_is_spilled_cannot_be_read_off_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = SpillDir::new(home.path());
+    let row = b"a name that nobody may see".repeat(40);
+    let mut sorter = Sorter::new(&dir, 64 << 10);
+    (0..1000u32).for_each(|n| sorter.push(&n.to_be_bytes(), &row).unwrap());
+    let home = home.path().to_str().unwrap();
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let ours = files.filter(|fd| fd.read_link().is_ok_and(|file| file.to_str().unwrap().starts_with(home)));
+    let spilled: Vec<_> = ours.map(|fd| std::fs::read(fd).unwrap()).collect();
+    assert!(spilled.iter().map(Vec::len).sum::<usize>() > 500_000);
+    assert!(spilled.iter().all(|bytes| !bytes.windows(8).any(|window| row.starts_with(window) || *window == [0; 8])));
+    let rows = rows_of(sorter.finish().unwrap());
+    assert!(rows.len() == 1000 && rows.iter().all(|(_, found)| *found == row));
+}
