@@ -5,3 +5,4 @@ mod claimed;
 pub mod redis;
 pub mod sqlite;
 pub mod synthetic;
+pub mod wrapping;
