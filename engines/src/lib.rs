@@ -9,3 +9,4 @@ mod output;
 pub mod redis;
 pub mod sqlite;
 pub mod synthetic;
+pub mod wrapping;

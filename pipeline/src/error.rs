@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 /// What a caller can do about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,14 @@ impl Error {
     /// A store's failure, with its cause.
     pub fn engine(what: impl Into<String>, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Engine, what).because(cause)
+    }
+
+    /// A failed read or write. Where an error of ours came through the standard library's, it is that one, at `what`.
+    pub fn io(what: impl Into<String>, cause: io::Error) -> Self {
+        match cause.downcast::<Self>() {
+            Ok(error) => error.at(what.into()),
+            Err(cause) => Self::engine(what, cause),
+        }
     }
 
     /// Bytes that cannot be right.
@@ -133,5 +142,12 @@ impl From<metaferry_codecs::Error> for Error {
             _ => ErrorKind::Corrupt,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Carries it through a reader or a writer; [`Error::io`] gives it back.
+    fn from(error: Error) -> Self {
+        Self::other(error)
     }
 }

@@ -1,9 +1,12 @@
-//! The one stage: producers, a queue bounded in bytes, consumers; the first error stops all of them. The only place that
-//! spawns threads and queues. It refuses to know what is produced.
+//! The one stage: producers, a queue bounded in bytes, consumers; the first error stops all of them. Beside it, what one
+//! end of a stage may use by itself: a reader that reads ahead, and a crew. The only place that spawns threads and queues.
+//! It refuses to know what is produced.
 //!
 //! Whoever waits, for an item, for room or for a turn, waits in one `select!` with the stop: nothing polls or sleeps.
 
+mod ahead;
 mod budget;
+mod crew;
 mod ordered;
 mod stop;
 
@@ -12,15 +15,17 @@ mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use crate::{Error, ErrorKind, Result};
 
+pub use ahead::{ReadAhead, read_ahead};
 use budget::Budget;
 pub use budget::Permit;
+pub use crew::Crew;
 pub use ordered::{Lane, Turnstile};
 pub use stop::Stop;
 
@@ -182,6 +187,21 @@ where
     };
     let started = Builder::new().name(name.clone()).spawn_scoped(scope, worker);
     started.map_err(|error| stop.fail(Error::engine(format!("thread {name}"), error))).ok()
+}
+
+/// Starts a thread that nobody's scope waits for: it has to end with its queue. `on_panic` learns of a panic.
+fn start(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+    on_panic: impl FnOnce(Error) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let object = name.to_owned();
+    let worker = move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            on_panic(bug(&object, panic.as_ref()));
+        }
+    };
+    Builder::new().name(name.to_owned()).spawn(worker).map_err(|error| Error::engine(format!("thread {name}"), error))
 }
 
 fn join<R>(workers: Vec<Handle<'_, R>>) -> Option<Vec<R>> {

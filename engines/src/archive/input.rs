@@ -48,7 +48,7 @@ impl Input {
                 Err(error) => return Err(Error::from(error).at(self.place())),
             };
             let got = (&mut self.reader).take(missing as u64).read_to_end(frame);
-            let got = got.map_err(|cause| Error::engine(format!("read after byte {}", self.offset), cause))?;
+            let got = got.map_err(|cause| Error::io(format!("read after byte {}", self.offset), cause))?;
             if got < missing {
                 return Err(self.incomplete(frame.len()));
             }
@@ -73,7 +73,7 @@ impl Input {
         self.offset += TRAILER_BYTES as u64;
         let mut more = [0_u8; 1];
         let more = self.reader.read(&mut more);
-        if more.map_err(|cause| Error::engine(format!("read after byte {}", self.offset), cause))? > 0 {
+        if more.map_err(|cause| Error::io(format!("read after byte {}", self.offset), cause))? > 0 {
             return Err(Error::corrupt(format!(
                 "something follows the end of the archive, which is at byte {}",
                 self.offset

@@ -45,7 +45,7 @@ impl Shared {
             match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(count @ 1..) => {
-                    let pushed = state.backlog.push(buffer.get(..count).unwrap_or_default());
+                    let pushed = state.backlog.push(buffer.get_mut(..count).unwrap_or_default());
                     if let Err(error) = pushed {
                         state.end = Some(Err(io::Error::other("what was taken in could not be kept")));
                         self.changed.notify_all();

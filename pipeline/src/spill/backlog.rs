@@ -1,22 +1,20 @@
 //! Backlog: bytes that come faster than they are read, first in first out: in memory up to a bound, in a file beyond it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::SpillDir;
+use super::file::SpillFile;
 use crate::Result;
 
 /// Bytes in the order in which they came. One thread at a time has it.
-#[derive(Debug)]
 pub struct Backlog {
     dir: SpillDir,
     budget: usize,
     /// The oldest bytes.
     kept: VecDeque<u8>,
-    file: Option<Arc<File>>,
+    file: Option<Arc<SpillFile>>,
     /// What of the file is unread: while there is any, all that comes goes there.
     unread: std::ops::Range<u64>,
 }
@@ -28,17 +26,17 @@ impl Backlog {
         Self { dir: dir.clone(), budget: budget_bytes, kept: VecDeque::new(), file: None, unread: 0..0 }
     }
 
-    /// Takes bytes in.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Takes bytes in; what it leaves in their place means nothing.
+    pub fn push(&mut self, bytes: &mut [u8]) -> Result<()> {
         if self.unread.is_empty() && self.kept.len() + bytes.len() <= self.budget {
-            self.kept.extend(bytes);
+            self.kept.extend(&*bytes);
             return Ok(());
         }
         let file = match &self.file {
             Some(file) => file,
             None => self.file.insert(self.dir.create_file()?),
         };
-        file.write_all_at(bytes, self.unread.end).map_err(|cause| self.dir.error(cause))?;
+        file.write(bytes, self.unread.end).map_err(|cause| self.dir.error(cause))?;
         self.unread.end += bytes.len() as u64;
         self.dir.count(bytes.len());
         Ok(())
@@ -53,11 +51,11 @@ impl Backlog {
         let Some(file) = self.file.as_ref().filter(|_| !self.unread.is_empty()) else { return Ok(0) };
         let most = usize::try_from(self.unread.end - self.unread.start).unwrap_or(usize::MAX).min(out.len());
         let out = out.get_mut(..most).unwrap_or_default();
-        file.read_exact_at(out, self.unread.start).map_err(failed)?;
+        file.read(out, self.unread.start).map_err(failed)?;
         self.unread.start += most as u64;
         if self.unread.is_empty() {
-            file.set_len(0).map_err(failed)?;
-            self.unread = 0..0;
+            // Another file comes next: each place of one is written once.
+            (self.file, self.unread) = (None, 0..0);
         }
         Ok(most)
     }

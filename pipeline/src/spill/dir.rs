@@ -1,15 +1,16 @@
 //! The directory that runs are spilled to, and the count of what was. It knows nothing of what is in a run.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::file::SpillFile;
 use crate::{Error, Result};
 
 /// Where runs go, shared by every sorter and aggregator of one command. Nothing is touched until something spills, and
-/// a spilled file has no name from the moment it exists: whichever way the process ends, nothing is left behind.
+/// a spilled file has no name from the moment it exists and is encrypted: whichever way the process ends, nothing is left
+/// behind that could be found or read.
 #[derive(Debug, Clone)]
 pub struct SpillDir {
     shared: Arc<Shared>,
@@ -39,8 +40,8 @@ impl SpillDir {
         self.shared.spilled.load(Ordering::Relaxed)
     }
 
-    pub(super) fn create_file(&self) -> Result<Arc<File>> {
-        tempfile::tempfile_in(self.path()).map(Arc::new).map_err(|error| self.error(error))
+    pub(super) fn create_file(&self) -> Result<Arc<SpillFile>> {
+        SpillFile::create(self.path()).map(Arc::new).map_err(|error| self.error(error))
     }
 
     pub(super) fn count(&self, bytes: usize) {

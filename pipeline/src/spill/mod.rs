@@ -4,6 +4,7 @@
 mod aggregator;
 mod backlog;
 mod dir;
+mod file;
 mod merge;
 mod runs;
 mod sorter;

@@ -1,11 +1,10 @@
 //! Sorted runs on disk: written once from start to end, read back through one buffer each. It refuses to know what a
 //! record is; a [`Cursor`] does.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::SpillDir;
+use super::file::SpillFile;
 use super::merge::{Cursor, Merge};
 use crate::Result;
 
@@ -24,7 +23,7 @@ pub(super) struct Runs {
 }
 
 struct Run {
-    file: Arc<File>,
+    file: Arc<SpillFile>,
     start: u64,
     end: u64,
 }
@@ -79,7 +78,12 @@ impl Runs {
         Ok(())
     }
 
-    fn write_at(&self, file: Arc<File>, start: u64, fill: impl FnOnce(&mut RunWriter) -> Result<()>) -> Result<Run> {
+    fn write_at(
+        &self,
+        file: Arc<SpillFile>,
+        start: u64,
+        fill: impl FnOnce(&mut RunWriter) -> Result<()>,
+    ) -> Result<Run> {
         let room = self.buffer_for(8);
         let mut writer = RunWriter { dir: self.dir.clone(), file, end: start, buffer: Vec::with_capacity(room), room };
         fill(&mut writer)?;
@@ -101,36 +105,29 @@ impl Runs {
 /// Appends to one run.
 pub(super) struct RunWriter {
     dir: SpillDir,
-    file: Arc<File>,
+    file: Arc<SpillFile>,
     end: u64,
     buffer: Vec<u8>,
     room: usize,
 }
 
 impl RunWriter {
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.buffer.len() + bytes.len() > self.room {
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while self.buffer.len() + bytes.len() > self.room {
+            let (now, later) = bytes.split_at(self.room - self.buffer.len());
+            self.buffer.extend_from_slice(now);
             self.flush()?;
+            bytes = later;
         }
-        if bytes.len() < self.room {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.put(bytes)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let buffer = std::mem::take(&mut self.buffer);
-        self.put(&buffer)?;
-        self.buffer = buffer;
-        self.buffer.clear();
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, self.end).map_err(|error| self.dir.error(error))?;
-        self.end += bytes.len() as u64;
-        self.dir.count(bytes.len());
+    fn flush(&mut self) -> Result<()> {
+        self.file.write(&mut self.buffer, self.end).map_err(|error| self.dir.error(error))?;
+        self.end += self.buffer.len() as u64;
+        self.dir.count(self.buffer.len());
+        self.buffer.clear();
         Ok(())
     }
 }
@@ -170,7 +167,7 @@ impl RunReader {
         let left = usize::try_from(self.run.end - self.run.start).unwrap_or(usize::MAX);
         self.buffer.resize(kept + (self.room.max(len) - kept).min(left), 0);
         let new = self.buffer.get_mut(kept..).unwrap_or_default();
-        self.run.file.read_exact_at(new, self.run.start).map_err(|error| self.dir.error(error))?;
+        self.run.file.read(new, self.run.start).map_err(|error| self.dir.error(error))?;
         self.run.start += new.len() as u64;
         Ok(())
     }

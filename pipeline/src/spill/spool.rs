@@ -1,14 +1,13 @@
 //! The spool: blocks of bytes put aside as they come, compressed, and read back one by one as often as needed. It knows no
 //! record and no order.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metaferry_codecs::archive::{MAX_MANIFEST, Packer, Unpacker};
 
 use super::SpillDir;
+use super::file::SpillFile;
 use crate::{Error, Result};
 
 /// The largest block, in bytes.
@@ -17,7 +16,7 @@ const MAX_BLOCK: usize = MAX_MANIFEST;
 /// A file without a name that workers append blocks to.
 pub struct Spool {
     dir: SpillDir,
-    file: Arc<File>,
+    file: Arc<SpillFile>,
     end: AtomicU64,
 }
 
@@ -42,7 +41,7 @@ impl Spool {
     /// What a block holds; its checksum is looked at.
     pub fn read(&self, block: Block) -> Result<Vec<u8>> {
         let mut frame = vec![0; block.length];
-        self.file.read_exact_at(&mut frame, block.at).map_err(|error| self.dir.error(error))?;
+        self.file.read(&mut frame, block.at).map_err(|error| self.dir.error(error))?;
         let mut unpacker = Unpacker::new()?;
         let bytes = unpacker.unpack(&frame, MAX_BLOCK).map_err(|error| Error::from(error).at("spool"))?;
         Ok(bytes.to_vec())
@@ -60,8 +59,9 @@ impl SpoolWriter<'_> {
     pub fn append(&mut self, bytes: &[u8]) -> Result<Block> {
         let Spool { dir, file, end } = self.spool;
         let frame = self.packer.pack(bytes, MAX_BLOCK).map_err(|error| Error::from(error).at("spool"))?;
+        let mut frame = frame.to_vec();
         let at = end.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        file.write_all_at(frame, at).map_err(|error| dir.error(error))?;
+        file.write(&mut frame, at).map_err(|error| dir.error(error))?;
         dir.count(frame.len());
         Ok(Block { at, length: frame.len() })
     }

@@ -84,9 +84,9 @@ proptest! {
         let mut backlog = Backlog::new(&dir, budget);
         let (mut expected, mut next) = (std::collections::VecDeque::new(), 0_u8);
         for (push, pop) in steps {
-            let bytes: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
-            backlog.push(&bytes).unwrap();
-            expected.extend(bytes);
+            let mut bytes: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
+            expected.extend(&bytes);
+            backlog.push(&mut bytes).unwrap();
             let mut out = vec![0; pop];
             let count = backlog.pop(&mut out).unwrap();
             prop_assert_eq!(count == 0, pop == 0 || expected.is_empty());
@@ -173,4 +173,21 @@ fn an_aggregator_looks_back_from_an_ascending_stream() {
     assert_eq!(sums.len(), 5000);
     assert!(sums.iter().all(|(key, [sum])| *sum == if key[1] < 2500 { 4 } else { 2 }));
     assert_eq!(dir.spilled_bytes(), 0);
+}
+
+#[test]
+fn what_is_spilled_cannot_be_read_off_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = SpillDir::new(home.path());
+    let row = b"a name that nobody may see".repeat(40);
+    let mut sorter = Sorter::new(&dir, 64 << 10);
+    (0..1000u32).for_each(|n| sorter.push(&n.to_be_bytes(), &row).unwrap());
+    let home = home.path().to_str().unwrap();
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let ours = files.filter(|fd| fd.read_link().is_ok_and(|file| file.to_str().unwrap().starts_with(home)));
+    let spilled: Vec<_> = ours.map(|fd| std::fs::read(fd).unwrap()).collect();
+    assert!(spilled.iter().map(Vec::len).sum::<usize>() > 500_000);
+    assert!(spilled.iter().all(|bytes| !bytes.windows(8).any(|window| row.starts_with(window) || *window == [0; 8])));
+    let rows = rows_of(sorter.finish().unwrap());
+    assert!(rows.len() == 1000 && rows.iter().all(|(_, found)| *found == row));
 }
