@@ -44,6 +44,13 @@ pub(crate) struct Common {
     /// are carried as they are
     #[arg(long, global = true)]
     pub(crate) exact: bool,
+    /// The private RSA key of a volume that encrypts its data: opens its automatic backups. The passphrase of the key is
+    /// taken from JFS_RSA_PASSPHRASE
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) encrypt_rsa_key: Option<PathBuf>,
+    /// How that volume encrypts its data
+    #[arg(long, global = true, value_name = "NAME", default_value = "aes256gcm-rsa")]
+    pub(crate) encrypt_algo: String,
 }
 
 /// How a dump is written.
@@ -53,8 +60,20 @@ pub(crate) enum Format {
     Archive,
     /// What `juicefs dump` writes
     Json,
+    /// The same in gzip
+    #[value(name = "json.gz")]
+    JsonGz,
+    /// The same in zstd
+    #[value(name = "json.zst")]
+    JsonZst,
     /// What `juicefs dump --binary` writes
     Binary,
+    /// The same in gzip
+    #[value(name = "binary.gz")]
+    BinaryGz,
+    /// The same in zstd
+    #[value(name = "binary.zst")]
+    BinaryZst,
 }
 
 /// Options of every command that copies.
@@ -92,13 +111,13 @@ pub(crate) enum Command {
         source: String,
         /// The file to write; - is standard output
         target: String,
-        /// How it is written [default: binary where the name ends in .bin, else archive]
+        /// How it is written [default: as the name ends: .json or .bin, with .gz or .zst behind it; else archive]
         #[arg(long, value_enum)]
         format: Option<Format>,
         #[command(flatten)]
         copy: CopyArgs,
     },
-    /// Copy an archive, or a binary dump of JuiceFS, into an empty engine
+    /// Copy an archive or a dump of JuiceFS into an empty engine
     Load {
         /// The file; - is standard input
         source: String,

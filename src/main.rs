@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod files;
 mod open;
 mod output;
 mod progress;

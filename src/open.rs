@@ -1,20 +1,18 @@
 //! Turns a URL or a path into a source or a sink: the one place that knows every store.
 
 use std::fmt;
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use metaferry_codecs::juicefs::JuiceFs;
-use metaferry_engines::archive::{ArchiveSink, ArchiveSource, Description, describe};
-use metaferry_engines::json::JsonSource;
+use metaferry_engines::archive::{Description, describe};
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
 use metaferry_engines::synthetic::SyntheticSource;
-use metaferry_pipeline::copy::Options;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
+use crate::args::Format;
 use crate::context::Context;
+use crate::files::{self, Content, Writing};
 
 /// Schemes of engines that are not built yet.
 const TO_COME: [&str; 8] = ["mysql", "postgres", "postgresql", "tikv", "etcd", "fdb", "badger", "s3"];
@@ -27,17 +25,6 @@ pub(crate) enum Place {
     Synthetic(String),
     File(PathBuf),
     Pipe,
-}
-
-/// What a file is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    Archive,
-    Sqlite,
-    Rdb,
-    Json,
-    Gzip,
-    Unknown,
 }
 
 impl Place {
@@ -86,21 +73,8 @@ impl Place {
             Self::Redis(address) => Box::new(RedisSource::new(address.as_ref().clone(), redis(context))),
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
-            Self::File(path) if Content::of(path) == Some(Content::Json) => {
-                let unreadable = |cause| Error::config(format!("{}: cannot be opened", path.display())).because(cause);
-                let file = std::fs::File::open(path).map_err(unreadable)?;
-                let length = file.metadata().map_err(unreadable)?.len();
-                Box::new(JsonSource::new(path.display().to_string(), Box::new(file), length, context.spill()))
-            }
-            Self::File(path) => {
-                readable(path)?;
-                Box::new(ArchiveSource::open(path)?)
-            }
-            Self::Pipe => {
-                let open = std::io::stdin().as_fd().try_clone_to_owned();
-                let open = open.map_err(|error| Error::engine("standard input", error))?;
-                Box::new(ArchiveSource::stream("standard input", open.into()))
-            }
+            Self::File(path) => files::source(path, context)?,
+            Self::Pipe => files::standard_input(context)?,
         })
     }
 
@@ -112,19 +86,19 @@ impl Place {
         }
     }
 
-    /// Makes it ready to be written.
-    pub(crate) fn sink(&self, context: &Context, options: &Options) -> Result<Box<dyn Sink<JuiceFs>>> {
+    /// Makes it ready to be written; a file in the format that was asked for, or that its name asks for.
+    pub(crate) fn sink(
+        &self,
+        context: &Context,
+        format: Option<Format>,
+        writing: &Writing<'_>,
+    ) -> Result<Box<dyn Sink<JuiceFs>>> {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
-            Self::File(path) => Box::new(ArchiveSink::<JuiceFs>::create(path, options.keep_secrets)?),
-            Self::Pipe => Box::new(ArchiveSink::<JuiceFs>::pipe(
-                "standard output",
-                Box::new(std::io::stdout()),
-                options.keep_secrets,
-            )),
-            Self::Rdb { .. } => return Err(Error::config(format!("{self} can only be read"))),
-            Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
+            Self::File(path) => files::sink(path, format, writing)?,
+            Self::Pipe => files::standard_output(format, writing),
+            Self::Rdb { .. } | Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
         })
     }
 }
@@ -151,33 +125,4 @@ fn rdb(rest: &str) -> Result<Place> {
     let number = query.strip_prefix("db=").and_then(|number| number.parse().ok());
     let database = number.ok_or_else(|| Error::config(format!("rdb://{rest}: only ?db=NUMBER is understood")))?;
     Ok(Place::Rdb { path: PathBuf::from(path), database })
-}
-
-/// Fails early, and by name, where a file is no archive.
-fn readable(path: &Path) -> Result<()> {
-    let what = match Content::of(path) {
-        Some(Content::Gzip) => "compressed with gzip; reading that is not built yet",
-        Some(Content::Unknown) => "neither an archive, nor a SQLite database, nor a Redis snapshot",
-        _ => return Ok(()),
-    };
-    Err(Error::corrupt(format!("{}: it is {what}", path.display())))
-}
-
-impl Content {
-    /// Looks at the first bytes; `None` where there is no such regular file.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        if !path.is_file() {
-            return None;
-        }
-        let mut head = Vec::new();
-        std::fs::File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
-        Some(match head.as_slice() {
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Archive,
-            [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Self::Sqlite,
-            [b'R', b'E', b'D', b'I', b'S', ..] | [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => Self::Rdb,
-            [b'{', ..] => Self::Json,
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            _ => Self::Unknown,
-        })
-    }
 }

@@ -306,6 +306,9 @@ macro_rules! kinds {
                     $crate::declare::Row::pack(row, packed);
                 })
             }
+            fn clear(&mut self) {
+                each_kind!(self, rows => rows.clear());
+            }
             fn unpack(&mut self, packed: &[u8]) -> $crate::Result<()> {
                 each_kind!(self, rows => rows.push($crate::declare::Row::unpack(packed)?));
                 Ok(())

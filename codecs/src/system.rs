@@ -81,6 +81,8 @@ pub trait Batch: Sized + Send + 'static {
     fn read_line(&mut self, line: &[u8]) -> Result<()>;
     /// Appends row `index` in the compact form of the spill files, and its key, which sorts bytewise in key order.
     fn pack(&self, index: usize, key: &mut Vec<u8>, row: &mut Vec<u8>);
+    /// Drops all rows, and keeps their memory.
+    fn clear(&mut self);
     /// Reads one packed row as one more row.
     fn unpack(&mut self, row: &[u8]) -> Result<()>;
     /// Names each field once, with its largest value: the longest where it is bytes, the most where it is a list.

@@ -1,11 +1,12 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
 pub mod archive;
+pub mod awaited;
 pub mod binary;
 mod claimed;
 mod feed;
 pub mod json;
-mod output;
+pub mod output;
 pub mod redis;
 pub mod sqlite;
 pub mod synthetic;

@@ -1,51 +1,79 @@
 //! Output: where the parts of a file go, strictly one after another. A file grows under another name beside its own and
-//! takes its own name last; a pipe gets the bytes as they are. It knows no format.
+//! takes its own name last; a pipe gets the bytes as they come. It knows no format.
 
 use std::fs::File;
-use std::io::{ErrorKind as IoKind, Write};
+use std::io::{self, ErrorKind as IoKind, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::{Error, Result, Stop};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::claimed::Claimed;
+use crate::wrapping::{Compression, Compressor};
 
-/// Where a file is to be written; nothing was touched yet.
-pub(crate) enum Destination {
+/// Where a file is to be written, and whether it is compressed on the way; nothing was touched yet.
+pub struct Destination {
+    place: Place,
+    compression: Option<Compression>,
+    threads: usize,
+}
+
+enum Place {
     File(PathBuf),
     Pipe(String, Box<dyn Write + Send>),
 }
 
 impl Destination {
     /// A file that shall be at `path`; where a pipe or a device is there, it is written straight.
-    pub(crate) fn at(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A pipe that cannot be opened.
+    pub fn at(path: &Path) -> Result<Self> {
         let is_pipe = path.metadata().is_ok_and(|found| {
             let sort = found.file_type();
             sort.is_fifo() || sort.is_char_device() || sort.is_socket()
         });
         if !is_pipe {
-            return Ok(Self::File(path.to_owned()));
+            return Ok(Self::new(Place::File(path.to_owned())));
         }
         let name = path.display().to_string();
         let out = std::fs::OpenOptions::new().write(true).open(path);
         let out = out.map_err(|cause| Error::engine(format!("{name}: open for writing"), cause))?;
-        Ok(Self::Pipe(name, Box::new(out)))
+        Ok(Self::pipe(name, Box::new(out)))
+    }
+
+    /// A pipe, such as the standard output.
+    #[must_use]
+    pub fn pipe(name: impl Into<String>, out: Box<dyn Write + Send>) -> Self {
+        Self::new(Place::Pipe(name.into(), out))
+    }
+
+    fn new(place: Place) -> Self {
+        Self { place, compression: None, threads: 1 }
+    }
+
+    /// Compresses what is written with `threads` workers, where a compression is named.
+    #[must_use]
+    pub fn compressed(self, compression: Option<Compression>, threads: usize) -> Self {
+        Self { compression, threads, ..self }
     }
 
     /// Begins to write.
-    pub(crate) fn open(self) -> Result<Output> {
-        match self {
-            Self::File(path) => Output::file(&path),
-            Self::Pipe(name, out) => Ok(Output::pipe(name, out)),
-        }
+    pub(crate) fn open(self, stop: &Stop) -> Result<Output> {
+        let (name, target) = match self.place {
+            Place::File(path) => (path.display().to_string(), Target::file(path)?),
+            Place::Pipe(name, out) => (name, Target::Pipe(out)),
+        };
+        let out = Compressor::new(target, self.compression, self.threads, stop)?;
+        Ok(Output { name, out, written: 0, is_broken: false })
     }
 }
 
 /// Something that parts are appended to.
 pub(crate) struct Output {
     name: String,
-    target: Target,
+    out: Compressor<Target>,
     written: u64,
     is_broken: bool,
 }
@@ -56,60 +84,73 @@ enum Target {
     Pipe(Box<dyn Write + Send>),
 }
 
-impl Output {
+impl Target {
     /// A file that shall be at `path`, where nothing may be.
-    fn file(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
+    fn file(path: PathBuf) -> Result<Self> {
+        let name = path.display();
         if path.symlink_metadata().is_ok() {
-            return Err(exists(&name));
+            return Err(exists(&name.to_string()));
         }
-        let claimed = Claimed::take(path)?;
+        let claimed = Claimed::take(&path)?;
         let beside = claimed.temporary();
         let (folder, own) = (beside.parent().unwrap_or(beside), beside.file_name().unwrap_or_default());
         let temporary = Builder::new().prefix(own).rand_bytes(0).tempfile_in(folder);
         let temporary =
             temporary.map_err(|cause| Error::engine(format!("{name}: no file can be made beside it"), cause))?;
-        let target = Target::File { path: path.to_owned(), temporary, claimed };
-        Ok(Self { name, target, written: 0, is_broken: false })
+        Ok(Self::File { path, temporary, claimed })
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File { temporary, .. } => temporary.as_file_mut().write(bytes),
+            Self::Pipe(out) => out.write(bytes),
+        }
     }
 
-    /// A pipe.
-    fn pipe(name: String, out: Box<dyn Write + Send>) -> Self {
-        Self { name, target: Target::Pipe(out), written: 0, is_broken: false }
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File { temporary, .. } => temporary.as_file_mut().flush(),
+            Self::Pipe(out) => out.flush(),
+        }
     }
+}
 
-    /// Appends a part and says where it begins.
+impl Output {
+    /// Appends a part and says where it begins, before compression.
     pub(crate) fn append(&mut self, part: &[u8]) -> Result<u64> {
         if self.is_broken {
             return Err(Error::engine(self.name.clone(), "an earlier write went wrong"));
         }
-        let written = match &mut self.target {
-            Target::File { temporary, .. } => temporary.as_file_mut().write_all(part),
-            Target::Pipe(out) => out.write_all(part),
-        };
-        if let Err(cause) = written {
+        if let Err(cause) = self.out.write_all(part) {
             self.is_broken = true;
-            let hint = match cause.kind() {
-                IoKind::BrokenPipe => "the reader of the pipe went away",
-                IoKind::StorageFull | IoKind::QuotaExceeded => "make room, or choose another place",
-                _ => "look at the disk or the pipe",
-            };
-            return Err(Error::engine(format!("{}: write at byte {}", self.name, self.written), cause).hint(hint));
+            return Err(self.failed(format!("write at byte {}", self.written), cause));
         }
         let offset = self.written;
         self.written += part.len() as u64;
         Ok(offset)
     }
 
-    /// The file as it stands, for reading; `None` where it is a pipe.
+    fn failed(&self, what: String, cause: io::Error) -> Error {
+        let below = cause.get_ref().and_then(|ours| ours.source()?.downcast_ref::<io::Error>());
+        let hint = match below.unwrap_or(&cause).kind() {
+            IoKind::BrokenPipe => "the reader of the pipe went away",
+            IoKind::StorageFull | IoKind::QuotaExceeded => "make room, or choose another place",
+            _ => "look at the disk or the pipe",
+        };
+        Error::io(format!("{}: {what}", self.name), cause).hint(hint)
+    }
+
+    /// The file as it stands, for reading; `None` where it is a pipe or compressed.
     pub(crate) fn reopen(&self) -> Result<Option<File>> {
-        match &self.target {
-            Target::File { temporary, .. } => {
+        match self.out.plain() {
+            Some(Target::File { temporary, .. }) => {
                 let file =
                     temporary.reopen().map_err(|cause| Error::engine(format!("{}: open again", self.name), cause))?;
                 Ok(Some(file))
             }
-            Target::Pipe(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -120,9 +161,9 @@ impl Output {
 
     /// Makes everything durable and gives the file its name.
     pub(crate) fn publish(self) -> Result<()> {
-        let Self { name, target, .. } = self;
+        let Self { name, out, .. } = self;
         let failed = |what: &str| format!("{name}: {what}");
-        match target {
+        match out.finish().map_err(|error| error.at(&name))? {
             Target::File { path, temporary, claimed } => {
                 temporary.as_file().sync_all().map_err(|cause| Error::engine(failed("sync"), cause))?;
                 temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {

@@ -108,7 +108,7 @@ pub fn copy<S: System>(
         stop.check()?;
         loader.finish()?;
     }
-    let Settled { seal, tally, findings } = settled;
+    let Settled { seal, tally, mut findings } = settled;
     let no_seal = || Error::corrupt(format!("{}: there is no {} in it", about.origin, S::SEAL.info().name));
     let seal = seal.ok_or_else(no_seal)?;
     if options.prove {
@@ -117,7 +117,7 @@ pub fn copy<S: System>(
     }
     stop.check()?;
     monitor.begin("commit", 0);
-    sink.commit(Commit { seal, tally: tally.clone(), about: about.clone() })?;
+    findings.merge(sink.commit(Commit { seal, tally: tally.clone(), about: about.clone() })?);
     let mended = needs.mends || about.is_partial;
     Ok(Report {
         about,

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metaferry_codecs::system::{Batch, Kind, System};
 
 use crate::{
-    About, Commit, Emit, Error, ErrorKind, Guarantee, KindSet, Loader, Needs, Partition, Result, Scope, Sink, Snapshot,
-    Source, Stop,
+    About, Commit, Emit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Needs, Partition, Result, Scope, Sink,
+    Snapshot, Source, Stop,
 };
 
 /// Rows in a batch that is read.
@@ -145,7 +145,7 @@ impl<S: System> Sink<S> for Memory<S> {
         }
     }
 
-    fn commit(self: Box<Self>, commit: Commit<S>) -> Result<()> {
+    fn commit(self: Box<Self>, commit: Commit<S>) -> Result<Findings> {
         if self.state().loaders > 0 {
             return Err(bug("committed before every loader had finished"));
         }
@@ -154,7 +154,7 @@ impl<S: System> Sink<S> for Memory<S> {
         }
         self.put(&commit.seal, false)?;
         self.state().committed = true;
-        Ok(())
+        Ok(Findings::default())
     }
 }
 

@@ -66,11 +66,11 @@ pub trait Sink<S: System>: Send {
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<S>>>;
 
     /// Makes the target usable and durable: writes the seal. What is dropped without a commit leaves nothing that could
-    /// be taken for a volume.
+    /// be taken for a volume. Returns what it could not carry, where that is known only now.
     ///
     /// # Errors
     /// Those of the store.
-    fn commit(self: Box<Self>, commit: Commit<S>) -> Result<()>;
+    fn commit(self: Box<Self>, commit: Commit<S>) -> Result<Findings>;
 }
 
 /// A worker's hand on a [`Sink`].

@@ -10,6 +10,7 @@ use metaferry_pipeline::{Error, Result, Select, Source};
 use crate::Outcome;
 use crate::args::{CopyArgs, Format, MendArgs};
 use crate::context::Context;
+use crate::files::Writing;
 use crate::open::Place;
 use crate::output::{Printer, tell};
 use crate::progress::Progress;
@@ -19,6 +20,7 @@ struct Route {
     verb: &'static str,
     target: Place,
     format: Option<Format>,
+    skip_trash: bool,
 }
 
 /// What only a load is asked.
@@ -49,7 +51,7 @@ pub(crate) fn dump(
     }
     let options = context.copy_options(args);
     let selected = selected(context, &source, args, &options)?;
-    run(context, &Route { verb: "dump", target, format }, selected, &options)
+    run(context, &Route { verb: "dump", target, format, skip_trash: args.skip_trash }, selected, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -61,7 +63,7 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
     let MendArgs { keep_counters, mend } = load.mend;
     let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
     let selected = selected(context, &source, args, &options)?;
-    run(context, &Route { verb: "load", target, format: None }, selected, &options)
+    run(context, &Route { verb: "load", target, format: None, skip_trash: false }, selected, &options)
 }
 
 /// An engine into another, empty one.
@@ -80,7 +82,8 @@ pub(crate) fn migrate(
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
     let selected = selected(context, &source, args, &options)?;
-    let outcome = run(context, &Route { verb: "migrate", target, format: None }, selected, &options)?;
+    let outcome =
+        run(context, &Route { verb: "migrate", target, format: None, skip_trash: false }, selected, &options)?;
     if !context.common.quiet {
         tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
@@ -107,16 +110,11 @@ fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Option
     Ok(Box::new(Select::new(source, selection, options.spill.clone(), monitor)))
 }
 
-fn run(
-    context: &Context,
-    route: &Route,
-    source: Box<dyn Source<JuiceFs>>,
-    options: &Options,
-) -> Result<Outcome> {
-    let Route { verb, target, format } = route;
+fn run(context: &Context, route: &Route, source: Box<dyn Source<JuiceFs>>, options: &Options) -> Result<Outcome> {
+    let Route { verb, target, format, skip_trash } = route;
     let started = Instant::now();
     let progress = Progress::start(context);
-    let sink = target.sink(context, options, *format)?;
+    let sink = target.sink(context, *format, &Writing { options, skip_trash: *skip_trash })?;
     let report: Report<JuiceFs> = copy::copy(source, sink, options, &context.monitor, &context.stop)?;
     drop(progress);
     let common = &context.common;

@@ -1,6 +1,5 @@
 //! The archive: a file or a pipe of segments, as `docs/archive-format.md` defines it. One system is like another here.
 
-mod awaited;
 mod file;
 mod input;
 mod loader;

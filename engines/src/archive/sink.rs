@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use metaferry_codecs::archive::{Entry, Header, Largest, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
 };
 
 use crate::output::{Destination, Output};
@@ -66,7 +66,7 @@ impl<S: System> ArchiveSink<S> {
     /// An archive that goes into a pipe, such as the standard output.
     #[must_use]
     pub fn pipe(name: impl Into<String>, out: Box<dyn Write + Send>, keep_secrets: bool) -> Self {
-        Self { place: Some(Destination::Pipe(name.into(), out)), keep_secrets, writing: None }
+        Self { place: Some(Destination::pipe(name, out)), keep_secrets, writing: None }
     }
 
     fn writing(&self) -> Result<&Writing<S::Kind>> {
@@ -88,7 +88,7 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
         let place = self.place.take().ok_or_else(|| Error::new(ErrorKind::Bug, "an archive is prepared twice"))?;
-        let mut output = place.open()?;
+        let mut output = place.open(stop)?;
         let header = Header {
             system: S::NAME.to_owned(),
             is_exact: about.guarantee == Guarantee::Exact,
@@ -130,7 +130,7 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
         Ok(Box::new(FileSnapshot::<S>::uncommitted(name, file, &writing.header, manifest)))
     }
 
-    fn commit(mut self: Box<Self>, commit: Commit<S>) -> Result<()> {
+    fn commit(mut self: Box<Self>, commit: Commit<S>) -> Result<Findings> {
         let mut last = self.loader()?;
         last.load(commit.seal)?;
         last.finish()?;
@@ -160,7 +160,8 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
             manifest_sha256: sha256(manifest),
         };
         output.append(&trailer.encode())?;
-        output.publish()
+        output.publish()?;
+        Ok(Findings::default())
     }
 }
 

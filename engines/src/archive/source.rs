@@ -13,10 +13,10 @@ use metaferry_codecs::system::System;
 use metaferry_codecs::{Error as CodecError, Tally};
 use metaferry_pipeline::{Error, KindSet, Result, Snapshot, Source, Stop};
 
-use super::awaited::{self, Awaited};
 use super::file::FileSnapshot;
 use super::input::{Input, check_trailer};
 use super::pipe::{PipeSnapshot, check_system};
+use crate::awaited::{self, Awaited};
 
 /// Reads an archive.
 pub struct ArchiveSource {

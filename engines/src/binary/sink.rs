@@ -1,15 +1,13 @@
 //! The sink: a dump that comes to be, in a file or a pipe. Loaders append segments to it; the commit adds the counters, the
 //! setting and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
 
-use std::io::Write;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metaferry_codecs::juicefs::binary::{Footer, SegmentType, encode, setting_message};
 use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, counter};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
 use super::loader::{BinaryLoader, Segment};
@@ -53,18 +51,10 @@ pub(super) struct Growing {
 }
 
 impl BinarySink {
-    /// A dump that shall be at `path`; where a pipe or a device is there, it is written straight.
-    ///
-    /// # Errors
-    /// A pipe that cannot be opened.
-    pub fn create(path: &Path, keep_secrets: bool) -> Result<Self> {
-        Ok(Self { place: Some(Destination::at(path)?), keep_secrets, shared: None })
-    }
-
-    /// A dump that goes into a pipe, such as the standard output.
+    /// A dump that shall be at `place`.
     #[must_use]
-    pub fn pipe(name: impl Into<String>, out: Box<dyn Write + Send>, keep_secrets: bool) -> Self {
-        Self { place: Some(Destination::Pipe(name.into(), out)), keep_secrets, shared: None }
+    pub fn new(place: Destination, keep_secrets: bool) -> Self {
+        Self { place: Some(place), keep_secrets, shared: None }
     }
 }
 
@@ -86,7 +76,7 @@ impl Sink<JuiceFs> for BinarySink {
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
         let place = self.place.take().ok_or_else(|| Error::new(ErrorKind::Bug, "a binary dump is prepared twice"))?;
-        let growing = Mutex::new(Growing { output: place.open()?, footer: Footer::default() });
+        let growing = Mutex::new(Growing { output: place.open(stop)?, footer: Footer::default() });
         let (counters, open) = (Mutex::default(), AtomicUsize::new(0));
         self.shared = Some(Arc::new(Shared { growing, counters, open, stop: stop.clone() }));
         Ok(())
@@ -102,7 +92,7 @@ impl Sink<JuiceFs> for BinarySink {
         Err(Error::unsupported("a binary dump cannot be read back before it is whole").hint("verify compares it after"))
     }
 
-    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
         let bug = |what: &str| Error::new(ErrorKind::Bug, what);
         let shared = self.shared.ok_or_else(|| bug("a binary dump is committed before it is prepared"))?;
         if shared.open.load(Ordering::Acquire) > 0 {
@@ -121,7 +111,8 @@ impl Sink<JuiceFs> for BinarySink {
         let shared = Arc::into_inner(shared).ok_or_else(|| bug("a binary dump is committed while it is written"))?;
         let Growing { mut output, footer } = shared.growing.into_inner().unwrap_or_else(PoisonError::into_inner);
         output.append(&footer.encode())?;
-        output.publish()
+        output.publish()?;
+        Ok(Findings::default())
     }
 }
 

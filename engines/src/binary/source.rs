@@ -1,11 +1,9 @@
 //! The source: a dump in a file, in a pipe, or behind any reader that gives its bytes.
 
-use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use metaferry_codecs::juicefs::JuiceFs;
-use metaferry_pipeline::{About, Error, Guarantee, KindSet, Result, Snapshot, Source, Stop};
+use metaferry_pipeline::{About, Guarantee, KindSet, Result, Snapshot, Source, Stop};
 
 use super::stream::BinarySnapshot;
 
@@ -21,21 +19,10 @@ pub struct BinarySource {
 }
 
 impl BinarySource {
-    /// The dump at `path`, a file or a pipe.
-    ///
-    /// # Errors
-    /// What cannot be opened.
-    pub fn open(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (length, file) = opened.map_err(|cause| Error::engine(format!("{name}: it cannot be opened"), cause))?;
-        Ok(Self { length, ..Self::stream(name, Box::new(file)) })
-    }
-
-    /// A dump that comes out of a pipe, or of whatever decompresses it.
+    /// A dump that comes from `input`; about `length` bytes of it, 0 where nobody knows.
     #[must_use]
-    pub fn stream(name: impl Into<String>, input: Box<dyn Read + Send>) -> Self {
-        Self { name: name.into(), input, length: 0, is_exact: false }
+    pub fn new(name: impl Into<String>, input: Box<dyn Read + Send>, length: u64) -> Self {
+        Self { name: name.into(), input, length, is_exact: false }
     }
 
     /// Takes it to be one point in time where `is_exact`. A dump does not tell: JuiceFS makes one of SQL with one thread,
@@ -57,8 +44,15 @@ impl Source<JuiceFs> for BinarySource {
                  counts and directory statistics right; --exact takes them as they are",
             ),
         };
-        let about =
-            About { origin: name, guarantee, ordered: KindSet::NONE, notes: vec![note.to_owned()], live_sessions: 0 };
+        let about = About {
+            origin: name,
+            guarantee,
+            ordered: KindSet::NONE,
+            notes: vec![note.to_owned()],
+            live_sessions: 0,
+            is_repeatable: false,
+            is_partial: false,
+        };
         Ok(Box::new(BinarySnapshot::new(about, input, readers, length / ROW_BYTES)))
     }
 }

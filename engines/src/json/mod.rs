@@ -3,10 +3,16 @@
 
 mod batches;
 mod feed;
+mod print;
 mod rows;
+mod shelves;
+mod sieve;
+mod sink;
 mod source;
 mod totals;
+mod tree;
 
+pub use sink::{JsonOptions, JsonSink};
 pub use source::JsonSource;
 
 #[cfg(test)]

@@ -139,7 +139,8 @@ impl Rows {
         if node.kind == FileType::DIRECTORY && is_ours(node.inode) {
             return Err(wrong(format!("directory {} is inside itself", node.inode)));
         }
-        let parent = self.stack.iter().rev().nth(1).and_then(|open| open.node.as_ref()).map_or(ROOT_INODE, |node| node.inode);
+        let parent =
+            self.stack.iter().rev().nth(1).and_then(|open| open.node.as_ref()).map_or(ROOT_INODE, |node| node.inode);
         let Some(open) = self.stack.last_mut() else { return Err(wrong("attributes outside a tree")) };
         if open.node.is_some() {
             return Err(wrong("attributes twice"));

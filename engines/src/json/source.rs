@@ -40,8 +40,12 @@ impl Source<JuiceFs> for JsonSource {
             origin,
             guarantee: Guarantee::Fuzzy,
             ordered: KindSet::NONE,
-            notes: vec!["a JSON dump does not tell whether it is one point in time: it is mended as it is loaded".to_owned()],
+            notes: vec![
+                "a JSON dump does not tell whether it is one point in time: it is mended as it is loaded".to_owned(),
+            ],
             live_sessions: 0,
+            is_repeatable: false,
+            is_partial: false,
         };
         let dump = Dump { feed: Feed::new(input), rows: Some(Rows::new(&spill)) };
         Ok(Box::new(JsonSnapshot { about, rows: length / NAME_BYTES * NAME_ROWS, readers, dump: Mutex::new(dump) }))

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
+};
 
 use super::address::Address;
 use super::claim::Claim;
@@ -78,7 +80,7 @@ impl Sink<JuiceFs> for RedisSink {
         Reading { address, options, readers, sealed: false, stop }.open(connection, volume)
     }
 
-    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
         let Batch::Setting(rows) = &commit.seal else {
             return Err(Error::new(ErrorKind::Bug, "the seal is no setting"));
         };
@@ -86,7 +88,7 @@ impl Sink<JuiceFs> for RedisSink {
         let mut connection = Connection::open(&self.address, &self.stop)?;
         self.claimed()?.commit(&mut connection, document)?;
         self.claim = None;
-        Ok(())
+        Ok(Findings::default())
     }
 }
 

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
-use metaferry_pipeline::{About, Commit, Error, ErrorKind, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
+};
 
 use super::address::SqliteAddress;
 use super::source::SqliteSnapshot;
@@ -74,13 +76,14 @@ impl Sink<JuiceFs> for SqliteSink {
         Ok(Box::new(SqliteSnapshot::open(&address, readers, &stop)?))
     }
 
-    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
         let Batch::Setting(setting) = &commit.seal else {
             return Err(bug("committed with something else than a setting"));
         };
         let prefix = self.address.prefix();
         write::seal(self.settle()?.temporary(), &prefix, setting)?;
-        self.target.take().map_or(Ok(()), Target::publish)
+        self.target.take().map_or(Ok(()), Target::publish)?;
+        Ok(Findings::default())
     }
 }
 

@@ -58,6 +58,14 @@ impl<W: Write> Compressor<W> {
         Ok(Self { inner })
     }
 
+    /// The output, where nothing is compressed.
+    pub fn plain(&self) -> Option<&W> {
+        match &self.inner {
+            Inner::Plain(out) => Some(out),
+            _ => None,
+        }
+    }
+
     /// Compresses what is left, and gives back the output, which now holds all of it.
     ///
     /// # Errors

@@ -7,12 +7,14 @@ mod dir;
 mod file;
 mod merge;
 mod runs;
+mod shelf;
 mod sorter;
 mod spool;
 
 pub use aggregator::{Aggregator, Sums};
 pub use backlog::Backlog;
 pub use dir::SpillDir;
+pub use shelf::{Shelf, ShelfReader, ShelfWriter, Spot};
 pub use sorter::{Sorted, Sorter};
 pub use spool::{Block, Spool, SpoolWriter};
 

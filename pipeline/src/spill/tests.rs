@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Aggregator, Backlog, Sorted, Sorter, SpillDir, Sums};
+use super::{Aggregator, Backlog, ShelfReader, ShelfWriter, Sorted, Sorter, SpillDir, Spot, Sums};
 use crate::ErrorKind;
 
 type Row = (Vec<u8>, Vec<u8>);
@@ -92,6 +92,41 @@ proptest! {
             prop_assert_eq!(count == 0, pop == 0 || expected.is_empty());
             prop_assert!(expected.drain(..count).eq(out[..count].iter().copied()));
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_put_onto_a_shelf_is_found(
+        lengths in vec((0u64..40, vec(0usize..700, 0..6)), 0..400),
+        budget in 0usize..200_000,
+    ) {
+        let mut writer = ShelfWriter::new(&SpillDir::default(), budget);
+        let (mut expected, mut id) = (BTreeMap::<u64, Vec<Vec<u8>>>::new(), 0);
+        for (step, lengths) in lengths {
+            id += step;
+            for length in lengths {
+                let record = vec![id as u8; length];
+                writer.push(id, &record).unwrap();
+                expected.entry(id).or_default().push(record);
+            }
+        }
+        let shelf = writer.finish().unwrap();
+        let mut reader = ShelfReader::new(&shelf);
+        for id in (0..=id + 1).rev() {
+            let (mut spot, mut found) = (shelf.seek(id), Vec::new());
+            while let Some(record) = reader.next_of(id, &mut spot).unwrap() {
+                found.push(record.to_vec());
+            }
+            prop_assert_eq!(reader.find(id).unwrap().map(<[u8]>::to_vec), found.first().cloned());
+            prop_assert_eq!(found, expected.get(&id).cloned().unwrap_or_default());
+        }
+        let (mut spot, mut all) = (Spot::default(), BTreeMap::<u64, Vec<Vec<u8>>>::new());
+        while let Some((id, record)) = reader.next(&mut spot).unwrap() {
+            all.entry(id).or_default().push(record.to_vec());
+        }
+        prop_assert_eq!(shelf.records(), all.values().map(|records| records.len() as u64).sum::<u64>());
+        prop_assert_eq!(all, expected);
     }
 }
 

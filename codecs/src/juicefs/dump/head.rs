@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::Result;
 use crate::juicefs::setting;
 use crate::juicefs::types::Limit;
-use crate::Result;
 
 /// The counters of a dump, by the names they have there, in the order of writing, and the names they have elsewhere.
 const COUNTERS: [(&str, &str); 6] = [
@@ -17,6 +17,9 @@ const COUNTERS: [(&str, &str); 6] = [
     ("nextSession", "nextSession"),
     ("nextTrash", "nextTrash"),
 ];
+
+/// Printed where it is not zero.
+const LAST_CHANGELOG: &str = "lastChangelog";
 
 /// A quota of a dump: its limits of space, in bytes, and of inodes.
 type Limits = (Limit, Limit);
@@ -48,8 +51,8 @@ impl Head {
         let value = |name: &str| self.counters.get(name.as_bytes()).copied().unwrap_or(0);
         let mut counters: Map<String, Value> =
             COUNTERS.iter().map(|&(name, row)| (name.to_owned(), value(row).into())).collect();
-        for last in ["lastChangelog"].into_iter().filter(|name| value(name) != 0) {
-            counters.insert(last.to_owned(), value(last).into());
+        if value(LAST_CHANGELOG) != 0 {
+            counters.insert(LAST_CHANGELOG.to_owned(), value(LAST_CHANGELOG).into());
         }
         setting::write_indented(&Value::Object(counters), 1, out);
         let session = |(&sid, inodes): (&u64, &Vec<u64>)| serde_json::json!({ "sid": sid, "inodes": inodes });
@@ -91,4 +94,10 @@ impl Head {
 #[must_use]
 pub fn counter_name(name: &[u8]) -> &[u8] {
     COUNTERS.iter().find(|(dumped, _)| dumped.as_bytes() == name).map_or(name, |(_, row)| row.as_bytes())
+}
+
+/// Whether a dump has a counter that rows give this name.
+#[must_use]
+pub fn has_counter(name: &[u8]) -> bool {
+    name == LAST_CHANGELOG.as_bytes() || COUNTERS.iter().any(|(_, row)| row.as_bytes() == name)
 }

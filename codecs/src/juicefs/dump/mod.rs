@@ -8,7 +8,7 @@ mod walk;
 mod write;
 
 pub use escape::{escape, unescape};
-pub use head::{Head, counter_name};
+pub use head::{Head, counter_name, has_counter};
 pub use walk::{Event, MAX_DEPTH, Tree, Walk};
 pub use write::Writer;
 pub(super) use write::go_string;

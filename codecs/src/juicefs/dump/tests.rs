@@ -45,7 +45,14 @@ impl Entry {
         if !std::mem::replace(&mut self.is_written, true) {
             writer.xattrs(&self.xattrs);
             self.rules.iter().for_each(|(role, rule)| writer.acl(*role, rule));
-            writer.chunks(self.chunks.len(), self.chunks.iter().map(|(index, slices)| (*index, slices.as_slice())));
+            let are_many = self.chunks.len() > 1;
+            if !self.chunks.is_empty() {
+                writer.chunks();
+                for (position, (index, slices)) in self.chunks.iter().enumerate() {
+                    writer.chunk(*index, slices, position == 0, are_many);
+                }
+                writer.end_chunks(are_many);
+            }
         }
     }
 }
@@ -144,7 +151,9 @@ fn any_order_nulls_and_unknown_keys_are_read() {
 
 #[test]
 fn what_is_out_of_range_is_an_error() {
-    for wrong in ["\"mode\":65536", "\"uid\":4294967296", "\"nlink\":-1", "\"atimensec\":1000000000", "\"type\":\"odd\""] {
+    for wrong in
+        ["\"mode\":65536", "\"uid\":4294967296", "\"nlink\":-1", "\"atimensec\":1000000000", "\"type\":\"odd\""]
+    {
         let text = format!(r#"{{"FSTree":{{"attr":{{"inode":1,"type":"directory",{wrong}}}}}}}"#);
         assert!(events(text.as_bytes(), usize::MAX).is_err(), "{wrong}");
     }

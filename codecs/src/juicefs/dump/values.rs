@@ -2,10 +2,10 @@
 //! unknown ones are skipped; the order in which JuiceFS writes is the fast one.
 
 use super::escape::unescape;
+use crate::field::Field;
 use crate::json::Reader;
 use crate::juicefs::kinds::{Acl, Node};
 use crate::juicefs::types::{AclEntries, FileType, Slice};
-use crate::field::Field;
 use crate::{Error, Result};
 
 /// Reads an object, field by field; `field` says whether it knows the key, and has read the value then.
@@ -31,10 +31,7 @@ pub(super) fn object<'a>(
 }
 
 /// Reads a list, or null for an empty one.
-pub(super) fn list<'a>(
-    reader: &mut Reader<'a>,
-    item: &mut dyn FnMut(&mut Reader<'a>) -> Result<()>,
-) -> Result<()> {
+pub(super) fn list<'a>(reader: &mut Reader<'a>, item: &mut dyn FnMut(&mut Reader<'a>) -> Result<()>) -> Result<()> {
     if null(reader) {
         return Ok(());
     }

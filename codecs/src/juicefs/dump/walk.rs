@@ -5,8 +5,8 @@ use super::escape::unescape;
 use super::{AclRole, Rule, values};
 use crate::json::Reader;
 use crate::juicefs::kinds::Node;
-use crate::juicefs::types::Slice;
 use crate::juicefs::quota_class;
+use crate::juicefs::types::Slice;
 use crate::{Error, Result};
 
 /// How deep a tree may be. JuiceFS itself reads no deeper: its parser recurses.
@@ -79,7 +79,9 @@ impl Frame {
     /// What closes it.
     fn close(self) -> u8 {
         match self {
-            Self::Sustained | Self::DelFiles | Self::ChangeLog | Self::Xattrs | Self::Chunks | Self::SkippedList => b']',
+            Self::Sustained | Self::DelFiles | Self::ChangeLog | Self::Xattrs | Self::Chunks | Self::SkippedList => {
+                b']'
+            }
             _ => b'}',
         }
     }

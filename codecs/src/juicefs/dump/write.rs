@@ -14,7 +14,7 @@ pub struct Writer {
     /// What was written and not yet taken.
     pub out: Vec<u8>,
     /// How deep the entry at hand lies, in steps of two spaces.
-    indent: usize,
+    pub indent: usize,
 }
 
 impl Writer {
@@ -129,28 +129,31 @@ impl Writer {
         out.push(b'}');
     }
 
-    /// The chunks, by index; nothing where there are none. Two or more are a line each.
-    pub fn chunks<'a>(&mut self, count: usize, chunks: impl Iterator<Item = (u32, &'a [Slice])>) {
-        if count == 0 {
-            return;
-        }
+    /// Begins the chunks; two or more are a line each.
+    pub fn chunks(&mut self) {
         self.field(b"\"chunks\": [");
-        for (position, (index, slices)) in chunks.enumerate() {
-            if position > 0 {
-                self.out.push(b',');
-            }
-            if count > 1 {
-                self.indent += 2;
-                self.line();
-                self.indent -= 2;
-            }
-            self.out.extend_from_slice(b"{\"index\":");
-            write_u64(u64::from(index), &mut self.out);
-            self.out.extend_from_slice(b",\"slices\":");
-            write_slices(slices, &mut self.out);
-            self.out.push(b'}');
+    }
+
+    /// One of the chunks, by index; `are_many` where there are two or more.
+    pub fn chunk(&mut self, index: u32, slices: &[Slice], is_first: bool, are_many: bool) {
+        if !is_first {
+            self.out.push(b',');
         }
-        if count > 1 {
+        if are_many {
+            self.indent += 2;
+            self.line();
+            self.indent -= 2;
+        }
+        self.out.extend_from_slice(b"{\"index\":");
+        write_u64(u64::from(index), &mut self.out);
+        self.out.extend_from_slice(b",\"slices\":");
+        write_slices(slices, &mut self.out);
+        self.out.push(b'}');
+    }
+
+    /// Ends the chunks.
+    pub fn end_chunks(&mut self, are_many: bool) {
+        if are_many {
             self.indent += 1;
             self.line();
             self.indent -= 1;

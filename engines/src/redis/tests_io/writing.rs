@@ -8,8 +8,8 @@ use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, Links};
 use metaferry_codecs::system::{Batch as _, Class, System};
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Guarantee, KindSet, Loader, Monitor, Needs, Result, Sink, Snapshot, Source, Stop,
-    copy,
+    About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Result, Sink, Snapshot,
+    Source, Stop, copy,
 };
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ impl Sink<JuiceFs> for AsTheyAre {
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         self.0.uncommitted()
     }
-    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<()> {
+    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
         self.0.commit(commit)
     }
 }

@@ -14,19 +14,24 @@ use rustix::io::Errno;
 const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Opens a file, or a pipe without waiting for its writer.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// What cannot be opened.
+pub fn open(path: &Path) -> io::Result<File> {
     let at_once = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
     OpenOptions::new().read(true).custom_flags(at_once).open(path)
 }
 
 /// A pipe, or anything else that is read in order.
-pub(super) struct Awaited {
+pub struct Awaited {
     pipe: File,
     stop: Stop,
 }
 
 impl Awaited {
-    pub(super) fn new(pipe: File, stop: &Stop) -> Self {
+    /// Reads `pipe` until `stop` says no.
+    #[must_use]
+    pub fn new(pipe: File, stop: &Stop) -> Self {
         Self { pipe, stop: stop.clone() }
     }
 }

@@ -1,0 +1,142 @@
+//! Printing: the steps of a page with everything their inodes have, as JuiceFS prints it (`pkg/meta/dump.go`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metaferry_codecs::juicefs::dump::{AclRole, Writer};
+use metaferry_codecs::juicefs::{Batch, CHUNK_SIZE, FileType, Kind, Node};
+use metaferry_pipeline::Result;
+
+use super::shelves::{Rows, Rules, Shelves};
+use super::tree::{Page, Step};
+
+/// What several printers count.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// Chunks behind the end of their file.
+    pub(super) beyond: AtomicU64,
+}
+
+/// Prints pages, one after another, with readers of its own.
+pub(super) struct Printer {
+    writer: Writer,
+    nodes: Rows,
+    chunks: Rows,
+    symlinks: Rows,
+    xattrs: Rows,
+    rules: Arc<Rules>,
+    counts: Arc<Counts>,
+}
+
+impl Printer {
+    pub(super) fn new(shelves: &Shelves, rules: &Arc<Rules>, counts: &Arc<Counts>) -> Result<Self> {
+        Ok(Self {
+            writer: Writer::default(),
+            nodes: shelves.read(Kind::Node)?,
+            chunks: shelves.read(Kind::Chunk)?,
+            symlinks: shelves.read(Kind::Symlink)?,
+            xattrs: shelves.read(Kind::Xattr)?,
+            rules: Arc::clone(rules),
+            counts: Arc::clone(counts),
+        })
+    }
+
+    /// The text of a page.
+    pub(super) fn print(&mut self, page: &Page) -> Result<Vec<u8>> {
+        self.writer.indent = page.indent;
+        for step in &page.steps {
+            match step {
+                Step::Root(name, inode) => {
+                    self.writer.root(name);
+                    self.entry(*inode, FileType::DIRECTORY)?;
+                }
+                Step::Enter { name, inode, kind, is_first } => {
+                    self.writer.enter(page.name(name), *is_first);
+                    self.entry(*inode, *kind)?;
+                }
+                Step::Leave => {
+                    self.writer.end_entries();
+                    self.writer.leave();
+                }
+            }
+        }
+        Ok(std::mem::take(&mut self.writer.out))
+    }
+
+    fn entry(&mut self, inode: u64, kind: FileType) -> Result<()> {
+        let is_directory = kind == FileType::DIRECTORY;
+        // What has no node is printed nevertheless, as JuiceFS with Redis does (`redis.go: dumpEntries`).
+        let missing = Node { inode, kind, nlink: if is_directory { 2 } else { 1 }, ..Node::default() };
+        let mut node = self.nodes.node(inode)?.cloned().unwrap_or(missing);
+        let length = std::mem::take(&mut node.length);
+        if node.kind == FileType::REGULAR {
+            node.length = length;
+        }
+        self.writer.attr(&node);
+        if kind == FileType::SYMLINK {
+            self.symlink(inode)?;
+        }
+        self.xattrs(inode)?;
+        for (role, id) in [(AclRole::Access, node.access_acl), (AclRole::Default, node.default_acl)] {
+            if let Some(rule) = self.rules.get(&id) {
+                self.writer.acl(role, rule);
+            }
+        }
+        if is_directory {
+            self.writer.entries();
+            return Ok(());
+        }
+        if kind == FileType::REGULAR {
+            self.chunks(inode, node.length)?;
+        }
+        self.writer.leave();
+        Ok(())
+    }
+
+    fn symlink(&mut self, inode: u64) -> Result<()> {
+        let mut spot = self.symlinks.seek(inode);
+        if let Some(Batch::Symlink(rows)) = self.symlinks.next_of(inode, &mut spot)? {
+            rows.iter().filter(|row| !row.target.is_empty()).for_each(|row| self.writer.symlink(&row.target));
+        }
+        Ok(())
+    }
+
+    fn xattrs(&mut self, inode: u64) -> Result<()> {
+        if self.xattrs.is_empty() {
+            return Ok(());
+        }
+        let (mut spot, mut found) = (self.xattrs.seek(inode), Vec::new());
+        while let Some(Batch::Xattr(rows)) = self.xattrs.next_of(inode, &mut spot)? {
+            found.extend(rows.iter().map(|row| (row.name.clone(), row.value.clone())));
+        }
+        self.writer.xattrs(&found);
+        Ok(())
+    }
+
+    /// The chunks within the length of the file: JuiceFS prints no others.
+    fn chunks(&mut self, inode: u64, length: u64) -> Result<()> {
+        let begin = self.chunks.seek(inode);
+        let is_within = |index: u32| u64::from(index) * CHUNK_SIZE < length;
+        let (mut spot, mut within) = (begin, 0);
+        while let Some(chunk) = self.chunks.chunk(inode, &mut spot)? {
+            if is_within(chunk.index) {
+                within += 1;
+            } else {
+                self.counts.beyond.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if within == 0 {
+            return Ok(());
+        }
+        self.writer.chunks();
+        let (mut spot, mut is_first) = (begin, true);
+        while let Some(chunk) = self.chunks.chunk(inode, &mut spot)? {
+            if is_within(chunk.index) {
+                self.writer.chunk(chunk.index, &chunk.slices.0, is_first, within > 1);
+                is_first = false;
+            }
+        }
+        self.writer.end_chunks(within > 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! The sink: a dump that comes to be. Rows are put away as they come; the commit knows the setting, begins with it, and
+//! prints the tree, so that what was cut never looks like a volume. It refuses to replace anything.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metaferry_codecs::juicefs::dump::{Head, has_counter};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE};
+use metaferry_pipeline::spill::{SpillDir, Spot};
+use metaferry_pipeline::stage::Crew;
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
+};
+
+use super::print::{Counts, Printer};
+use super::shelves::{Filling, Rules, SHELVED, Shelves};
+use super::sieve::sift;
+use super::tree::{Page, Walk};
+use crate::output::{Destination, Output};
+
+/// How a dump is written.
+#[derive(Debug, Clone)]
+pub struct JsonOptions {
+    /// Leave secrets in it.
+    pub keep_secrets: bool,
+    /// Leave out the tree of the trash.
+    pub skip_trash: bool,
+    /// Workers that print.
+    pub threads: usize,
+    /// What may be held in memory, in bytes.
+    pub memory_bytes: usize,
+    /// Where what does not fit goes.
+    pub spill: SpillDir,
+}
+
+/// Writes a JSON dump.
+pub struct JsonSink {
+    place: Option<Destination>,
+    options: JsonOptions,
+    output: Option<Output>,
+    held: Arc<Mutex<Option<Held>>>,
+    stop: Stop,
+}
+
+/// What was loaded.
+struct Held {
+    filling: Filling,
+    head: Head,
+    rules: Rules,
+}
+
+fn bug(what: &str) -> Error {
+    Error::new(ErrorKind::Bug, what)
+}
+
+impl JsonSink {
+    /// A dump that shall be at `place`.
+    #[must_use]
+    pub fn new(place: Destination, options: JsonOptions) -> Self {
+        Self { place: Some(place), options, output: None, held: Arc::default(), stop: Stop::new() }
+    }
+}
+
+impl Sink<JuiceFs> for JsonSink {
+    fn needs(&self) -> Needs {
+        Needs {
+            loaders: 1,
+            ordered: KindSet::of(SHELVED),
+            affine: false,
+            mends: false,
+            defaults: false,
+            strips_secrets: !self.options.keep_secrets,
+        }
+    }
+
+    fn sieve(&self) -> Option<Sieve<JuiceFs>> {
+        Some(sift)
+    }
+
+    fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
+        let place = self.place.take().ok_or_else(|| bug("a JSON dump is prepared twice"))?;
+        self.output = Some(place.open(stop)?);
+        self.stop = stop.clone();
+        let filling = Filling::new(&self.options.spill, self.options.memory_bytes);
+        let held = Held { filling, head: Head::default(), rules: Rules::new() };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        Ok(())
+    }
+
+    fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
+        Ok(Box::new(JsonLoader { held: Arc::clone(&self.held) }))
+    }
+
+    fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        Err(Error::unsupported("a JSON dump cannot be read back before it is whole").hint("verify compares it after"))
+    }
+
+    fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(Held { filling, mut head, rules }), Some(output)) = (held, self.output) else {
+            return Err(bug("a JSON dump is committed before it is prepared"));
+        };
+        let Batch::Setting(rows) = &commit.seal else { return Err(bug("the seal is no setting")) };
+        head.sustained.values_mut().for_each(|inodes| inodes.sort_unstable());
+        head.setting = rows.first().map(|row| row.document.0.clone()).unwrap_or_default();
+        let mut writing = Writing {
+            output,
+            shelves: filling.finish()?,
+            rules: Arc::new(rules),
+            threads: self.options.threads,
+            stop: self.stop,
+        };
+        writing.head(&head)?;
+        let trash = [("Trash", TRASH_INODE)].into_iter().filter(|_| !self.options.skip_trash);
+        writing.trees([("FSTree", ROOT_INODE)].into_iter().chain(trash))
+    }
+}
+
+struct JsonLoader {
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+impl Loader<JuiceFs> for JsonLoader {
+    fn load(&mut self, batch: Batch) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = held.as_mut().ok_or_else(|| bug("a JSON dump is written after its commit"))?;
+        if held.filling.put(&batch)? {
+            return Ok(());
+        }
+        let Head { counters, sustained, quotas, .. } = &mut held.head;
+        match batch {
+            Batch::Counter(rows) => {
+                counters.extend(rows.into_iter().filter(|row| has_counter(&row.name)).map(|row| (row.name, row.value)));
+            }
+            Batch::Sustained(rows) => {
+                rows.iter().for_each(|row| sustained.entry(row.sid).or_default().push(row.inode));
+            }
+            Batch::Quota(rows) => {
+                for row in rows {
+                    if let Some(quotas) = quotas.get_mut(usize::from(row.class)) {
+                        quotas.insert(row.id, (row.max_space, row.max_inodes));
+                    }
+                }
+            }
+            Batch::Acl(rows) => held.rules.extend(rows.into_iter().map(|row| (row.id, row))),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn amend(&mut self, _batch: Batch) -> Result<()> {
+        Err(bug("rows of a file are amended"))
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A dump that is being printed.
+struct Writing {
+    output: Output,
+    shelves: Shelves,
+    rules: Arc<Rules>,
+    threads: usize,
+    stop: Stop,
+}
+
+impl Writing {
+    /// Everything before the trees.
+    fn head(&mut self, head: &Head) -> Result<()> {
+        let mut text = Vec::new();
+        head.begin(&mut text)?;
+        let (mut files, mut spot, mut count) = (self.shelves.read(Kind::DelFile)?, Spot::default(), 0_u64);
+        while let Some((_, Batch::DelFile(rows))) = files.next(&mut spot)? {
+            for row in rows {
+                Head::del_file(count == 0, row, &mut text);
+                count += 1;
+            }
+            self.output.append(&text)?;
+            text.clear();
+        }
+        head.end(count > 0, &mut text);
+        self.output.append(&text)?;
+        Ok(())
+    }
+
+    fn trees(mut self, trees: impl Iterator<Item = (&'static str, u64)>) -> Result<Findings> {
+        let counts = Arc::new(Counts::default());
+        let (shelves, rules) = (self.shelves.clone(), Arc::clone(&self.rules));
+        let printing = Arc::clone(&counts);
+        let worker = move || {
+            let (shelves, rules, counts) = (shelves.clone(), Arc::clone(&rules), Arc::clone(&printing));
+            let mut printer = None;
+            move |page: Page| {
+                let printer = match &mut printer {
+                    Some(printer) => printer,
+                    none => none.insert(Printer::new(&shelves, &rules, &counts)?),
+                };
+                printer.print(&page)
+            }
+        };
+        let mut crew = Crew::start("print", self.threads, &self.stop, worker)?;
+        let mut walk = Walk::new(&self.shelves)?;
+        for (number, (name, inode)) in trees.enumerate() {
+            if number > 0 {
+                self.output.append(b",")?;
+            }
+            let begun = walk.begin(name, inode);
+            let mut page = walk.page(begun)?;
+            while let Some(full) = page {
+                crew.put(full)?.map_or(Ok(0), |text| self.output.append(&text))?;
+                page = walk.next()?;
+            }
+            while let Some(text) = crew.take()? {
+                self.output.append(&text)?;
+            }
+        }
+        drop(crew);
+        self.output.append(b"\n}\n")?;
+        let findings = self.left_behind(&walk, &counts)?;
+        self.output.publish()?;
+        Ok(findings)
+    }
+
+    /// What no tree leads to.
+    fn left_behind(&self, walk: &Walk, counts: &Counts) -> Result<Findings> {
+        let mut findings = Findings::default();
+        findings.left_behind("second names of directories", walk.doubled);
+        findings.left_behind("chunks behind the end of their file", counts.beyond.load(Ordering::Relaxed));
+        for (kind, what) in [
+            (Kind::Node, "nodes that no entry leads to"),
+            (Kind::Edge, "entries of directories that no entry leads to"),
+            (Kind::Chunk, "chunks of files that no entry leads to"),
+            (Kind::Symlink, "targets of links that no entry leads to"),
+            (Kind::Xattr, "xattrs of nodes that no entry leads to"),
+        ] {
+            let (mut rows, mut spot, mut count) = (self.shelves.read(kind)?, Spot::default(), 0);
+            while let Some((inode, _)) = rows.next(&mut spot)? {
+                count += u64::from(inode != TRASH_INODE && !walk.has_seen(inode));
+            }
+            findings.left_behind(what, count);
+        }
+        Ok(findings)
+    }
+}

@@ -1,0 +1,190 @@
+//! Files: what is in one, told by its first bytes, whatever it is wrapped in; and how one is written, told by its name.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use metaferry_codecs::juicefs::{JuiceFs, binary};
+use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
+use metaferry_engines::awaited::{self, Awaited};
+use metaferry_engines::binary::{BinarySink, BinarySource};
+use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource};
+use metaferry_engines::output::Destination;
+use metaferry_engines::wrapping::{Compression, EnvelopeKey, Unwrapped, unwrap};
+use metaferry_pipeline::copy::Options;
+use metaferry_pipeline::{Error, Result, Sink, Source};
+
+use crate::args::Format;
+use crate::context::Context;
+
+/// How many bytes tell what a file is.
+const HEAD_BYTES: u64 = 16;
+/// The passphrase of a key (`cmd/format.go`).
+const PASSPHRASE: &str = "JFS_RSA_PASSPHRASE";
+
+/// What a file is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Archive,
+    Binary,
+    Json,
+    Sqlite,
+    Rdb,
+    Unknown,
+}
+
+impl Content {
+    /// Looks at the first bytes; `None` where there is no such regular file.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        if !path.is_file() {
+            return None;
+        }
+        let mut head = Vec::new();
+        File::open(path).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
+        Some(Self::told(&head))
+    }
+
+    fn told(head: &[u8]) -> Self {
+        match head {
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Archive,
+            [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Self::Sqlite,
+            [b'R', b'E', b'D', b'I', b'S', ..] | [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => Self::Rdb,
+            head if head.trim_ascii_start().first() == Some(&b'{') => Self::Json,
+            head if binary::is_start(head) => Self::Binary,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Something open that is to be read.
+struct Opened<'a> {
+    name: String,
+    file: File,
+    /// A file that can be read from anywhere, and its length in bytes.
+    place: Option<(&'a Path, u64)>,
+}
+
+/// The file at `path`, or the pipe there.
+pub(crate) fn source(path: &Path, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+    let name = path.display().to_string();
+    let unreadable = |cause| Error::engine(format!("{name}: it cannot be opened"), cause);
+    let file = awaited::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    let place = found.is_file().then_some((path, found.len()));
+    read(Opened { name, file, place }, context)
+}
+
+/// What comes in through the standard input.
+pub(crate) fn standard_input(context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+    let name = "standard input";
+    let file = std::io::stdin().as_fd().try_clone_to_owned().map_err(|cause| Error::engine(name, cause))?;
+    read(Opened { name: name.to_owned(), file: file.into(), place: None }, context)
+}
+
+fn read(opened: Opened<'_>, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+    let Opened { name, file, place } = opened;
+    let input = Box::new(Awaited::new(file, &context.stop));
+    let inside = unwrap(&name, input, key(context)?.as_ref(), &context.stop)?;
+    let name = inside.describe(&name);
+    let place = place.filter(|_| inside.layers().is_empty());
+    let length = place.map_or(0, |(_, length)| length);
+    Ok(match (Content::told(inside.beginning()), place) {
+        (Content::Archive, Some((path, _))) => Box::new(ArchiveSource::open(path)?),
+        (Content::Archive, None) => Box::new(ArchiveSource::pipe(name, Box::new(inside))),
+        (Content::Binary, _) => Box::new(BinarySource::new(name, Box::new(inside), length).exact(context.common.exact)),
+        (Content::Json, _) => Box::new(JsonSource::new(name, Box::new(inside), length, context.spill())),
+        (other, _) => return Err(refused(other, &name, &inside)),
+    })
+}
+
+/// Why it cannot be read as a dump.
+fn refused(content: Content, name: &str, inside: &Unwrapped) -> Error {
+    let what = match content {
+        _ if inside.beginning().is_empty() => "empty",
+        Content::Sqlite => "a SQLite database, which can be read only where it lies in a file",
+        Content::Rdb => "a Redis snapshot, which can be read only where it lies in a file",
+        _ => "neither an archive, nor a dump of JuiceFS, nor a SQLite database, nor a Redis snapshot",
+    };
+    Error::corrupt(format!("{name}: it is {what}"))
+}
+
+/// The key that opens what is encrypted, where one is named.
+fn key(context: &Context) -> Result<Option<EnvelopeKey>> {
+    let common = &context.common;
+    let passphrase = std::env::var(PASSPHRASE).ok().filter(|passphrase| !passphrase.is_empty());
+    let read = |path| EnvelopeKey::read(path, &common.encrypt_algo, passphrase.as_ref().map(String::as_bytes));
+    common.encrypt_rsa_key.as_deref().map(read).transpose()
+}
+
+/// A file at `path` in the format that was asked for, or that its name asks for.
+pub(crate) fn sink(path: &Path, format: Option<Format>, writing: &Writing<'_>) -> Result<Box<dyn Sink<JuiceFs>>> {
+    match format.unwrap_or_else(|| Format::of_name(path)) {
+        Format::Archive => Ok(Box::new(ArchiveSink::<JuiceFs>::create(path, writing.options.keep_secrets)?)),
+        format => Ok(writing.dump(Destination::at(path)?, format)),
+    }
+}
+
+/// What goes out through the standard output.
+pub(crate) fn standard_output(format: Option<Format>, writing: &Writing<'_>) -> Box<dyn Sink<JuiceFs>> {
+    let (name, out) = ("standard output", Box::new(std::io::stdout()));
+    match format.unwrap_or(Format::Archive) {
+        Format::Archive => Box::new(ArchiveSink::<JuiceFs>::pipe(name, out, writing.options.keep_secrets)),
+        format => writing.dump(Destination::pipe(name, out), format),
+    }
+}
+
+/// How a file is written, whatever its format.
+pub(crate) struct Writing<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) skip_trash: bool,
+}
+
+impl Writing<'_> {
+    /// A dump as JuiceFS writes it.
+    fn dump(&self, place: Destination, format: Format) -> Box<dyn Sink<JuiceFs>> {
+        let options = self.options;
+        let place = place.compressed(format.compression(), options.threads);
+        if format.is_binary() {
+            return Box::new(BinarySink::new(place, options.keep_secrets));
+        }
+        let options = JsonOptions {
+            keep_secrets: options.keep_secrets,
+            skip_trash: self.skip_trash,
+            threads: options.threads,
+            memory_bytes: options.memory_bytes,
+            spill: options.spill.clone(),
+        };
+        Box::new(JsonSink::new(place, options))
+    }
+}
+
+impl Format {
+    /// The format that a name asks for: what `juicefs dump` would write under it, or else an archive.
+    fn of_name(path: &Path) -> Self {
+        let compression = Compression::of_name(path);
+        let stem = path.file_stem().map(Path::new);
+        let inner = if compression.is_some() { stem.and_then(Path::extension) } else { path.extension() };
+        match (inner.and_then(|inner| inner.to_str()), compression) {
+            (Some("bin"), None) => Self::Binary,
+            (Some("bin"), Some(Compression::Gzip)) => Self::BinaryGz,
+            (Some("bin"), Some(Compression::Zstd)) => Self::BinaryZst,
+            (Some("json"), None) => Self::Json,
+            (Some("json"), Some(Compression::Zstd)) => Self::JsonZst,
+            (_, Some(Compression::Gzip)) => Self::JsonGz,
+            _ => Self::Archive,
+        }
+    }
+
+    fn compression(self) -> Option<Compression> {
+        match self {
+            Self::JsonGz | Self::BinaryGz => Some(Compression::Gzip),
+            Self::JsonZst | Self::BinaryZst => Some(Compression::Zstd),
+            Self::Archive | Self::Json | Self::Binary => None,
+        }
+    }
+
+    fn is_binary(self) -> bool {
+        matches!(self, Self::Binary | Self::BinaryGz | Self::BinaryZst)
+    }
+}
