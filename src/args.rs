@@ -1,5 +1,6 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -88,13 +89,16 @@ pub(crate) struct CopyArgs {
     /// Leave out what is only in the trash; counters, link counts and slice references are those of what is left
     #[arg(long)]
     pub(crate) skip_trash: bool,
+    /// Carry only the directory at this path and what is below it; it becomes the root
+    #[arg(long, value_name = "PATH", conflicts_with = "skip_trash")]
+    pub(crate) subdir: Option<OsString>,
 }
 
 /// Options of every command that fills an engine.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct MendArgs {
     /// Take the counters as the source has them, though they be wrong
-    #[arg(long, conflicts_with_all = ["mend", "skip_trash"])]
+    #[arg(long, conflicts_with_all = ["mend", "skip_trash", "subdir"])]
     pub(crate) keep_counters: bool,
     /// Set link counts and directory statistics right too; else they are carried as they are, and told. A fuzzy dump is
     /// always mended
@@ -130,6 +134,24 @@ pub(crate) enum Command {
         /// Read the target back before it is committed, and compare
         #[arg(long)]
         verify: bool,
+        /// Refuse a JSON dump whose counters promise over 1 % more inodes than it holds; else it is loaded and told
+        #[arg(long)]
+        strict: bool,
+        /// Set the secret key of the object storage to what is in this file, in the form the volume uses
+        #[arg(long, value_name = "FILE")]
+        secret_key_file: Option<PathBuf>,
+    },
+    /// Copy a file of one format into a file of another
+    Convert {
+        /// An archive or a dump of JuiceFS; - is standard input
+        source: String,
+        /// The file to write; - is standard output
+        target: String,
+        /// How it is written [default: as the name ends: .json or .bin, with .gz or .zst behind it; else archive]
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        #[command(flatten)]
+        copy: CopyArgs,
     },
     /// Copy an engine into another, empty one, proven equal before it is committed
     Migrate {
@@ -157,6 +179,21 @@ pub(crate) enum Command {
         /// How many differing rows to tell
         #[arg(long, default_value_t = 20)]
         limit: usize,
+    },
+    /// List a directory of an engine or a file
+    Ls {
+        /// The engine or file
+        source: String,
+        /// The directory, from the root of the volume; /.trash is the trash
+        #[arg(default_value = "/")]
+        path: OsString,
+    },
+    /// Print one entry of an engine or a file as JSON: its attributes, and what belongs to it
+    Cat {
+        /// The engine or file
+        source: String,
+        /// The entry, from the root of the volume
+        path: OsString,
     },
     /// Tell what an engine or a file holds
     Info {

@@ -64,6 +64,7 @@ impl Context {
             skip_damaged: copy.skip_damaged,
             prove: false,
             live: true,
+            strict: false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod files;
 mod open;
 mod output;
 mod progress;
+mod secrets;
 
 use std::process::ExitCode;
 

@@ -122,7 +122,10 @@ pub trait Selection: Send + Sync + 'static {
     /// Takes in a batch; what is of no kind it learns from is ignored.
     fn learn(&self, batch: &Self::Batch);
     /// Ends a pass over all rows of those kinds; true where it needs another one.
-    fn settle(&mut self) -> bool;
+    ///
+    /// # Errors
+    /// Where what it is to select is not there.
+    fn settle(&mut self) -> Result<bool>;
     /// Leaves rows out of a batch, and sets right in the others what follows from that. Says how many of what it left out,
     /// where that is worth telling.
     fn keep(&self, batch: &mut Self::Batch) -> Option<(&'static str, u64)>;

@@ -43,6 +43,8 @@ pub struct Options {
     pub prove: bool,
     /// Go on although clients have the source in use.
     pub live: bool,
+    /// Commit nothing where anything was found that stays wrong.
+    pub strict: bool,
 }
 
 /// What a copy did.
@@ -111,6 +113,10 @@ pub fn copy<S: System>(
     let Settled { seal, tally, mut findings } = settled;
     let no_seal = || Error::corrupt(format!("{}: there is no {} in it", about.origin, S::SEAL.info().name));
     let seal = seal.ok_or_else(no_seal)?;
+    let mended = needs.mends || about.is_partial;
+    if options.strict && findings.is_damaged(mended) {
+        return Err(wrong(&about, &findings, mended));
+    }
     if options.prove {
         monitor.begin("prove", tally.total().rows);
         prove(sink.as_mut(), &seal, &tally, &copy)?;
@@ -118,7 +124,6 @@ pub fn copy<S: System>(
     stop.check()?;
     monitor.begin("commit", 0);
     findings.merge(sink.commit(Commit { seal, tally: tally.clone(), about: about.clone() })?);
-    let mended = needs.mends || about.is_partial;
     Ok(Report {
         about,
         rows,
@@ -128,6 +133,13 @@ pub fn copy<S: System>(
         proven: options.prove,
         spilled_bytes: options.spill.spilled_bytes(),
     })
+}
+
+/// What a strict copy does not carry on with.
+fn wrong(about: &About, findings: &Findings, mended: bool) -> Error {
+    let told = findings.census.values().filter(|sort| !(mended && sort.mendable)).chain([&findings.damaged]);
+    let first = told.flat_map(|sort| &sort.told).next().cloned().unwrap_or_default();
+    Error::corrupt(format!("{}: {first}", about.origin)).hint("without --strict it is carried, and told")
 }
 
 /// Loads what the census emits.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use metaferry_codecs::system::{Batch, System};
+use metaferry_codecs::system::{Batch, Finding, System};
 
 use crate::copy::Copy;
 use crate::observe::Observer;
@@ -83,5 +83,9 @@ impl<S: System> Emit<S> for Scan<'_, S> {
 
     fn left_behind(&mut self, what: &'static str, count: u64) {
         self.observer.findings.left_behind(what, count);
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.observer.findings.found(finding);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use metaferry_codecs::system::{Batch, Selection, System};
+use metaferry_codecs::system::{Batch, Finding, Selection, System};
 
 use crate::scan::scan_all;
 use crate::spill::SpillDir;
@@ -80,7 +80,7 @@ impl<S: System> Selected<S> {
             let (spooled, reported) = spool(snapshot.as_ref(), &reading, &|batch| selection.learn(batch))?;
             (snapshot, aside) = (Box::new(spooled), reported);
         }
-        while selection.settle() {
+        while selection.settle()? {
             self.learn(snapshot.as_ref(), &selection)?;
         }
         Ok(Chosen { snapshot, selection, aside: Mutex::new(aside) })
@@ -163,5 +163,9 @@ impl<S: System> Emit<S> for Keep<'_, S> {
 
     fn left_behind(&mut self, what: &'static str, count: u64) {
         self.out.left_behind(what, count);
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.out.found(finding);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use metaferry_codecs::system::{Batch, Kind, System};
+use metaferry_codecs::system::{Batch, Finding, Kind, System};
 
 use crate::{Result, Stop};
 
@@ -143,6 +143,9 @@ pub trait Emit<S: System> {
 
     /// Counts something that is seen and not carried, such as a lock.
     fn left_behind(&mut self, what: &'static str, count: u64);
+
+    /// Takes something that is wrong with the whole, and with no row. Whoever only looks at rows lets it pass.
+    fn found(&mut self, _finding: Finding) {}
 }
 
 /// Something that can be read.

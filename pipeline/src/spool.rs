@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use metaferry_codecs::system::{Batch, System};
+use metaferry_codecs::system::{Batch, Finding, System};
 
 use crate::scan::scan_all;
 use crate::spill::{Block, SpillDir, Spool, SpoolWriter};
@@ -29,17 +29,20 @@ pub(crate) struct Reading<'a> {
 pub(crate) struct Aside {
     damaged: Vec<(String, metaferry_codecs::Error)>,
     left_behind: BTreeMap<&'static str, u64>,
+    found: Vec<Finding>,
 }
 
 impl Aside {
     /// Reports it again.
     pub(crate) fn replay<S: System>(self, out: &mut dyn Emit<S>) -> Result<()> {
         self.left_behind.into_iter().for_each(|(what, count)| out.left_behind(what, count));
+        self.found.into_iter().for_each(|finding| out.found(finding));
         self.damaged.into_iter().try_for_each(|(place, why)| out.damaged(place, why))
     }
 
     fn add(&mut self, other: Self) {
         self.damaged.extend(other.damaged);
+        self.found.extend(other.found);
         for (what, count) in other.left_behind {
             *self.left_behind.entry(what).or_default() += count;
         }
@@ -158,6 +161,10 @@ impl<S: System> Emit<S> for Spooling<'_, S> {
 
     fn left_behind(&mut self, what: &'static str, count: u64) {
         *self.aside.left_behind.entry(what).or_default() += count;
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.aside.found.push(finding);
     }
 }
 

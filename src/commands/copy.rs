@@ -1,9 +1,11 @@
 //! dump, load and migrate: copies that differ in what stands at either end and in what is asked of the end.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use metaferry_codecs::juicefs::{JuiceFs, Selection};
+use metaferry_codecs::juicefs::{JuiceFs, Reach, Selection};
 use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result, Select, Source};
 
@@ -14,6 +16,7 @@ use crate::files::Writing;
 use crate::open::Place;
 use crate::output::{Printer, tell};
 use crate::progress::Progress;
+use crate::secrets::{self, Watched};
 
 /// Where something goes, and how.
 struct Route {
@@ -27,6 +30,8 @@ struct Route {
 pub(crate) struct Load {
     pub(crate) mend: MendArgs,
     pub(crate) verify: bool,
+    pub(crate) strict: bool,
+    pub(crate) secret_key_file: Option<PathBuf>,
 }
 
 /// What only a migration is asked.
@@ -51,7 +56,12 @@ pub(crate) fn dump(
     }
     let options = context.copy_options(args);
     let selected = selected(context, &source, args, &options)?;
-    run(context, &Route { verb: "dump", target, format, skip_trash: args.skip_trash }, selected, &options)
+    run(
+        context,
+        &Route { verb: "dump", target, format, skip_trash: args.skip_trash || args.subdir.is_some() },
+        selected,
+        &options,
+    )
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -61,9 +71,38 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
         return Err(Error::config(format!("{target} is no engine; a load goes to an engine")));
     }
     let MendArgs { keep_counters, mend } = load.mend;
-    let options = Options { keep_counters, mend, prove: load.verify, ..context.copy_options(args) };
+    let options = Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
+    let key = load.secret_key_file.as_deref().map(secrets::read).transpose()?;
+    let (source, missing) = Watched::new(selected(context, &source, args, &options)?, key);
+    let route = Route { verb: "load", target, format: None, skip_trash: false };
+    let outcome = run(context, &route, Box::new(source), &options)?;
+    for line in secrets::advice(&missing.names(), &route.target.to_string()) {
+        tell(format_args!("note: {line}"));
+    }
+    Ok(outcome)
+}
+
+/// A file into a file of another format.
+pub(crate) fn convert(
+    context: &Context,
+    source: &str,
+    target: &str,
+    format: Option<Format>,
+    args: &CopyArgs,
+) -> Result<Outcome> {
+    let (source, target) = (Place::parse(source)?, Place::parse(target)?);
+    if let Some(engine) = [&source, &target].into_iter().find(|place| place.is_engine()) {
+        return Err(Error::config(format!("{engine} is an engine; convert goes from a file to a file"))
+            .hint("dump copies an engine into a file, load a file into an engine"));
+    }
+    let options = context.copy_options(args);
     let selected = selected(context, &source, args, &options)?;
-    run(context, &Route { verb: "load", target, format: None, skip_trash: false }, selected, &options)
+    run(
+        context,
+        &Route { verb: "convert", target, format, skip_trash: args.skip_trash || args.subdir.is_some() },
+        selected,
+        &options,
+    )
 }
 
 /// An engine into another, empty one.
@@ -103,11 +142,12 @@ fn in_order(left: Place, right: Place, engine_first: bool) -> Result<(Place, Pla
 /// What is to be carried of a source.
 fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Options) -> Result<Box<dyn Source<JuiceFs>>> {
     let source = source.source(context)?;
-    if !args.skip_trash {
-        return Ok(source);
-    }
-    let (selection, monitor) = (Selection::without_trash(), Arc::clone(&context.monitor));
-    Ok(Box::new(Select::new(source, selection, options.spill.clone(), monitor)))
+    let selection = match &args.subdir {
+        Some(path) => Selection::at_path(path.as_bytes(), Reach::Everything),
+        None if args.skip_trash => Selection::without_trash(),
+        None => return Ok(source),
+    };
+    Ok(Box::new(Select::new(source, selection, options.spill.clone(), Arc::clone(&context.monitor))))
 }
 
 fn run(context: &Context, route: &Route, source: Box<dyn Source<JuiceFs>>, options: &Options) -> Result<Outcome> {

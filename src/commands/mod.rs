@@ -3,6 +3,7 @@
 mod copy;
 mod demo;
 mod info;
+mod look;
 mod verify;
 
 use clap::CommandFactory;
@@ -25,8 +26,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 fn one(context: &Context, command: Command) -> Result<Outcome> {
     match command {
         Command::Dump { source, target, format, copy } => copy::dump(context, &source, &target, format, &copy),
-        Command::Load { source, target, copy, mend, verify } => {
-            let load = copy::Load { mend, verify };
+        Command::Convert { source, target, format, copy } => copy::convert(context, &source, &target, format, &copy),
+        Command::Load { source, target, copy, mend, verify, strict, secret_key_file } => {
+            let load = copy::Load { mend, verify, strict, secret_key_file };
             copy::load(context, &source, &target, &copy, &load)
         }
         Command::Migrate { source, target, copy, mend, no_verify, live } => {
@@ -34,6 +36,8 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             copy::migrate(context, &source, &target, &copy, &migrate)
         }
         Command::Verify { left, right, limit } => verify::run(context, &left, &right, limit),
+        Command::Ls { source, path } => look::ls(context, &source, &path),
+        Command::Cat { source, path } => look::cat(context, &source, &path),
         Command::Info { source } => info::run(context, &source),
         Command::Demo { files, dir } => demo::run(context, files, dir),
         Command::Completions { shell } => {

@@ -34,6 +34,7 @@ fn options() -> Options {
         skip_damaged: false,
         prove: false,
         live: true,
+        strict: false,
     }
 }
 

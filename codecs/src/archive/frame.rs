@@ -33,7 +33,7 @@ pub fn sha256(bytes: &[u8]) -> Sha256 {
 
 /// The largest frame that may hold `content` bytes, in bytes.
 #[must_use]
-pub fn frame_bound(content: usize) -> usize {
+pub const fn frame_bound(content: usize) -> usize {
     content + (content >> 8) + 1024
 }
 

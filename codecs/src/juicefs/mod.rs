@@ -22,7 +22,7 @@ pub use kinds::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting,
     SliceRef, Sustained, Symlink, Token, Xattr,
 };
-pub use selection::Selection;
+pub use selection::{Reach, Selection};
 pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};
 
 use crate::system::System;

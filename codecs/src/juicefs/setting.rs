@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::dump::go_string;
+use super::secret;
 use crate::{Error, Result};
 
 const WHAT: &str = "setting";
@@ -90,6 +91,24 @@ pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
         *document = go_text(&fields);
     }
     Ok(stripped)
+}
+
+/// Puts a secret into a setting in the form the volume uses: encrypted where its other secrets are.
+///
+/// # Errors
+/// What is no setting, a secret that is no UTF-8, and an algorithm that is not supported.
+pub fn put_secret(document: &mut Vec<u8>, name: &str, secret: &[u8]) -> Result<()> {
+    let mut fields = parse(document)?;
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let stored = if fields.get("KeyEncrypted").and_then(Value::as_bool).unwrap_or(false) {
+        secret::seal(secret, text("UUID"), text("EncryptAlgo"))?
+    } else {
+        let plain = String::from_utf8(secret.to_vec());
+        plain.map_err(|_| Error::malformed(WHAT, format!("the {name} that is to be put into it is not UTF-8")))?
+    };
+    fields.insert(name.to_owned(), stored.into());
+    *document = go_text(&fields);
+    Ok(())
 }
 
 /// The document in the form Go's encoder stores: a field a line, no indentation, `<`, `>`, `&`, U+2028 and U+2029 escaped.

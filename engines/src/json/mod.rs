@@ -1,8 +1,10 @@
-//! JuiceFS's JSON dump as a store: read as a stream of any length, written in the order of the tree. It knows nothing of
-//! where the bytes come from or go to.
+//! JuiceFS's JSON dump as a store: read as a stream of any length, written in the order of the tree; and listings, which print
+//! a part of one. It knows nothing of where the bytes come from or go to.
 
 mod batches;
 mod feed;
+mod held;
+mod listing;
 mod print;
 mod rows;
 mod shelves;
@@ -12,6 +14,7 @@ mod source;
 mod totals;
 mod tree;
 
+pub use listing::{Listing, ListingSink};
 pub use sink::{JsonOptions, JsonSink};
 pub use source::JsonSource;
 

@@ -48,11 +48,17 @@ impl Printer {
             match step {
                 Step::Root(name, inode) => {
                     self.writer.root(name);
-                    self.entry(*inode, FileType::DIRECTORY)?;
+                    self.begin(*inode, FileType::DIRECTORY)?;
+                    self.writer.entries();
                 }
                 Step::Enter { name, inode, kind, is_first } => {
                     self.writer.enter(page.name(name), *is_first);
-                    self.entry(*inode, *kind)?;
+                    self.begin(*inode, *kind)?;
+                    if *kind == FileType::DIRECTORY {
+                        self.writer.entries();
+                    } else {
+                        self.writer.leave();
+                    }
                 }
                 Step::Leave => {
                     self.writer.end_entries();
@@ -63,7 +69,18 @@ impl Printer {
         Ok(std::mem::take(&mut self.writer.out))
     }
 
-    fn entry(&mut self, inode: u64, kind: FileType) -> Result<()> {
+    /// The text of one entry, what is in it aside.
+    pub(super) fn entry(&mut self, inode: u64, kind: FileType) -> Result<Vec<u8>> {
+        self.writer.indent = 0;
+        self.writer.out.push(b'{');
+        self.begin(inode, kind)?;
+        self.writer.leave();
+        self.writer.out.push(b'\n');
+        Ok(std::mem::take(&mut self.writer.out))
+    }
+
+    /// Prints what an entry has, but for its children and its end.
+    fn begin(&mut self, inode: u64, kind: FileType) -> Result<()> {
         let is_directory = kind == FileType::DIRECTORY;
         // What has no node is printed nevertheless, as JuiceFS with Redis does (`redis.go: dumpEntries`).
         let missing = Node { inode, kind, nlink: if is_directory { 2 } else { 1 }, ..Node::default() };
@@ -82,15 +99,7 @@ impl Printer {
                 self.writer.acl(role, rule);
             }
         }
-        if is_directory {
-            self.writer.entries();
-            return Ok(());
-        }
-        if kind == FileType::REGULAR {
-            self.chunks(inode, node.length)?;
-        }
-        self.writer.leave();
-        Ok(())
+        if kind == FileType::REGULAR { self.chunks(inode, node.length) } else { Ok(()) }
     }
 
     fn symlink(&mut self, inode: u64) -> Result<()> {

@@ -8,6 +8,7 @@ use metaferry_codecs::juicefs::{
     Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, Node, ROOT_INODE, Setting, Slices, Symlink,
     TRASH_INODE, Xattr, acl, setting, used_space,
 };
+use metaferry_codecs::system::Finding;
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{Error, Result};
 use roaring::RoaringTreemap;
@@ -50,8 +51,13 @@ pub(super) struct Rows {
     rules: HashMap<Vec<u8>, u32>,
     pub(super) totals: Totals,
     trash_days: i64,
+    /// The inodes that the counters promise.
     promised: Option<i64>,
+    /// Those that came by, and those that sessions keep open.
     counted: i64,
+    /// The inode of the root, as it stands there.
+    root: u64,
+    has_trash: bool,
     /// The tree that is walked through.
     tree: Tree,
     has_setting: bool,
@@ -71,6 +77,8 @@ impl Rows {
             trash_days: 0,
             promised: None,
             counted: 0,
+            root: 0,
+            has_trash: false,
             tree: Tree::Files,
             has_setting: false,
         }
@@ -80,9 +88,17 @@ impl Rows {
         self.has_setting
     }
 
-    /// The inodes that the counters promise, and those that came by.
-    pub(super) fn counts(&self) -> (Option<i64>, i64) {
-        (self.promised, self.counted)
+    /// A whole dump that has over 1 % fewer inodes than its counters promise was cut, by whoever wrote it or after. One of a
+    /// part of a volume has the counters of the whole.
+    fn has_shortage(&self) -> bool {
+        let is_whole = self.has_trash && self.root == ROOT_INODE;
+        is_whole && self.promised.is_some_and(|promised| promised - self.counted > promised / 100)
+    }
+
+    pub(super) fn shortage(&self) -> Option<Finding> {
+        let promised = self.promised.filter(|_| self.has_shortage())?;
+        let text = format!("the counters promise {promised} inodes, and there are {}", self.counted);
+        Some(Finding { sort: "inodes missing", text, mendable: false })
     }
 
     /// Where in the tree the walk stands.
@@ -98,6 +114,7 @@ impl Rows {
                 self.stack.clear();
                 self.stack.push(Open::default());
                 self.tree = tree;
+                self.has_trash |= tree == Tree::Trash;
             }
             Event::Enter(name) => self.enter(name)?,
             Event::Leave => self.leave(out)?,
@@ -134,7 +151,7 @@ impl Rows {
         let is_root = self.stack.len() == 1;
         let is_ours = |inode| self.stack.iter().filter_map(|open| open.node.as_ref()).any(|node| node.inode == inode);
         if is_root && self.tree == Tree::Files {
-            node.inode = ROOT_INODE;
+            self.root = std::mem::replace(&mut node.inode, ROOT_INODE);
         }
         if node.kind == FileType::DIRECTORY && is_ours(node.inode) {
             return Err(wrong(format!("directory {} is inside itself", node.inode)));
@@ -288,7 +305,10 @@ impl Rows {
                 }
                 out.counters.push(Counter { name: counter_name(&name).to_vec(), value });
             }
-            Event::Sustained(_, inodes) => out.left.push(("inodes that sessions kept open", inodes.len() as u64)),
+            Event::Sustained(_, inodes) => {
+                self.counted += inodes.len() as i64;
+                out.left.push(("inodes that sessions kept open", inodes.len() as u64));
+            }
             Event::DelFile(inode, length, expire) => {
                 out.hold(size_of::<DelFile>());
                 out.del_files.push(DelFile { inode, length, expire });

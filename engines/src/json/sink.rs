@@ -1,19 +1,18 @@
 //! The sink: a dump that comes to be. Rows are put away as they come; the commit knows the setting, begins with it, and
 //! prints the tree, so that what was cut never looks like a volume. It refuses to replace anything.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use metaferry_codecs::juicefs::dump::{Head, has_counter};
+use metaferry_codecs::juicefs::dump::Head;
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE};
 use metaferry_pipeline::spill::{SpillDir, Spot};
 use metaferry_pipeline::stage::Crew;
-use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
-};
+use metaferry_pipeline::{About, Commit, Error, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop};
 
+use super::held::{Held, Loaded, bug};
 use super::print::{Counts, Printer};
-use super::shelves::{Filling, Rules, SHELVED, Shelves};
+use super::shelves::{Rules, SHELVED, Shelves};
 use super::sieve::sift;
 use super::tree::{Page, Walk};
 use crate::output::{Destination, Output};
@@ -38,26 +37,15 @@ pub struct JsonSink {
     place: Option<Destination>,
     options: JsonOptions,
     output: Option<Output>,
-    held: Arc<Mutex<Option<Held>>>,
+    held: Held,
     stop: Stop,
-}
-
-/// What was loaded.
-struct Held {
-    filling: Filling,
-    head: Head,
-    rules: Rules,
-}
-
-fn bug(what: &str) -> Error {
-    Error::new(ErrorKind::Bug, what)
 }
 
 impl JsonSink {
     /// A dump that shall be at `place`.
     #[must_use]
     pub fn new(place: Destination, options: JsonOptions) -> Self {
-        Self { place: Some(place), options, output: None, held: Arc::default(), stop: Stop::new() }
+        Self { place: Some(place), options, output: None, held: Held::default(), stop: Stop::new() }
     }
 }
 
@@ -81,14 +69,12 @@ impl Sink<JuiceFs> for JsonSink {
         let place = self.place.take().ok_or_else(|| bug("a JSON dump is prepared twice"))?;
         self.output = Some(place.open(stop)?);
         self.stop = stop.clone();
-        let filling = Filling::new(&self.options.spill, self.options.memory_bytes);
-        let held = Held { filling, head: Head::default(), rules: Rules::new() };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        self.held.prepare(&self.options.spill, self.options.memory_bytes);
         Ok(())
     }
 
     fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
-        Ok(Box::new(JsonLoader { held: Arc::clone(&self.held) }))
+        Ok(self.held.loader())
     }
 
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
@@ -96,64 +82,14 @@ impl Sink<JuiceFs> for JsonSink {
     }
 
     fn commit(self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(Held { filling, mut head, rules }), Some(output)) = (held, self.output) else {
-            return Err(bug("a JSON dump is committed before it is prepared"));
-        };
+        let Loaded { shelves, mut head, rules } = self.held.take()?;
+        let output = self.output.ok_or_else(|| bug("a JSON dump is committed before it is prepared"))?;
         let Batch::Setting(rows) = &commit.seal else { return Err(bug("the seal is no setting")) };
-        head.sustained.values_mut().for_each(|inodes| inodes.sort_unstable());
         head.setting = rows.first().map(|row| row.document.0.clone()).unwrap_or_default();
-        let mut writing = Writing {
-            output,
-            shelves: filling.finish()?,
-            rules: Arc::new(rules),
-            threads: self.options.threads,
-            stop: self.stop,
-        };
+        let mut writing = Writing { output, shelves, rules, threads: self.options.threads, stop: self.stop };
         writing.head(&head)?;
         let trash = [("Trash", TRASH_INODE)].into_iter().filter(|_| !self.options.skip_trash);
         writing.trees([("FSTree", ROOT_INODE)].into_iter().chain(trash))
-    }
-}
-
-struct JsonLoader {
-    held: Arc<Mutex<Option<Held>>>,
-}
-
-impl Loader<JuiceFs> for JsonLoader {
-    fn load(&mut self, batch: Batch) -> Result<()> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = held.as_mut().ok_or_else(|| bug("a JSON dump is written after its commit"))?;
-        if held.filling.put(&batch)? {
-            return Ok(());
-        }
-        let Head { counters, sustained, quotas, .. } = &mut held.head;
-        match batch {
-            Batch::Counter(rows) => {
-                counters.extend(rows.into_iter().filter(|row| has_counter(&row.name)).map(|row| (row.name, row.value)));
-            }
-            Batch::Sustained(rows) => {
-                rows.iter().for_each(|row| sustained.entry(row.sid).or_default().push(row.inode));
-            }
-            Batch::Quota(rows) => {
-                for row in rows {
-                    if let Some(quotas) = quotas.get_mut(usize::from(row.class)) {
-                        quotas.insert(row.id, (row.max_space, row.max_inodes));
-                    }
-                }
-            }
-            Batch::Acl(rows) => held.rules.extend(rows.into_iter().map(|row| (row.id, row))),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn amend(&mut self, _batch: Batch) -> Result<()> {
-        Err(bug("rows of a file are amended"))
-    }
-
-    fn finish(self: Box<Self>) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -99,6 +99,7 @@ impl Dump {
             return Err(Error::corrupt("it has no FSTree"));
         }
         rows.end(batches);
+        rows.shortage().map(|finding| out.found(finding));
         rows.totals.finish(batches, out)
     }
 }

@@ -109,6 +109,7 @@ fn options(skip_damaged: bool) -> Options {
         skip_damaged,
         prove: true,
         live: false,
+        strict: false,
     }
 }
 

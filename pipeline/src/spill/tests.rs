@@ -82,7 +82,7 @@ proptest! {
     fn a_backlog_is_a_queue(steps in vec((0usize..300, 0usize..300), 0..60), budget in 0usize..500) {
         let dir = SpillDir::default();
         let mut backlog = Backlog::new(&dir, budget);
-        let (mut expected, mut next) = (std::collections::VecDeque::new(), 0_u8);
+        let (mut expected, mut next) = (std::collections::VecDeque::<u8>::new(), 0_u8);
         for (push, pop) in steps {
             let mut bytes: Vec<u8> = (0..push).map(|_| { next = next.wrapping_add(1); next }).collect();
             expected.extend(&bytes);

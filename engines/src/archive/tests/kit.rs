@@ -109,7 +109,7 @@ pub(super) fn write(mut sink: ArchiveSink<JuiceFs>, batches: &[Batch]) -> Result
     loader.finish()?;
     let mut all = tally(batches);
     seal().tally(&mut all);
-    Box::new(sink).commit(Commit { seal: seal(), tally: all, about })
+    Box::new(sink).commit(Commit { seal: seal(), tally: all, about }).map(drop)
 }
 
 pub(super) fn write_file(path: &Path, batches: &[Batch]) -> Result<()> {

@@ -32,6 +32,7 @@ fn options() -> copy::Options {
         prove: true,
         mend: false,
         live: false,
+        strict: false,
     }
 }
 

@@ -1,7 +1,9 @@
 //! What stays of a volume without its trash, and what passes that takes.
 
-use super::*;
+use crate::juicefs::ids::Counts;
+use crate::juicefs::kinds::{Batch, Edge};
 use crate::juicefs::{Chunk, DirStat, Limit, Node, Parent, Quota, Symlink, Xattr};
+use crate::juicefs::{FileType, Selection, TRASH_INODE, quota_class};
 use crate::system::Selection as _;
 
 const HOUR: u64 = TRASH_INODE + 1;
@@ -17,7 +19,7 @@ fn learned(edges: &[Edge], rows: usize) -> (Selection, usize) {
     let mut selection = Selection::without_trash();
     for pass in 1.. {
         edges.chunks(rows).for_each(|rows| selection.learn(&rows.to_vec().into()));
-        if !selection.settle() {
+        if !selection.settle().unwrap() {
             return (selection, pass);
         }
         assert!(pass < 100, "it must come to an end");
