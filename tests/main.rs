@@ -11,6 +11,7 @@
 mod cli;
 mod faults;
 mod fixtures;
+mod formats;
 mod kit;
 mod live;
 mod matrix;

@@ -196,7 +196,7 @@ pub struct CensusOptions {
     pub defaults: bool,
     /// Leave the counters as the source had them.
     pub keep_counters: bool,
-    /// Rows were left out on purpose: work out sums anew and emit them, whatever was stored; what was stored is no finding.
+    /// Rows were left out on purpose, or sums are not stored: work out sums anew and emit them, whatever was stored; what was stored is no finding.
     pub partial: bool,
 }
 

@@ -80,7 +80,7 @@ pub struct About {
     pub live_sessions: u64,
     /// Whether its partitions can be scanned again. What cannot may disregard the scope of a plan.
     pub is_repeatable: bool,
-    /// Whether rows were left out on purpose, so that stored sums do not fit.
+    /// Whether rows were left out on purpose, so that stored sums do not fit, or are not there.
     pub is_partial: bool,
 }
 

@@ -71,7 +71,8 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
         return Err(Error::config(format!("{target} is no engine; a load goes to an engine")));
     }
     let MendArgs { keep_counters, mend } = load.mend;
-    let options = Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
+    let options =
+        Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
     let key = load.secret_key_file.as_deref().map(secrets::read).transpose()?;
     let (source, missing) = Watched::new(selected(context, &source, args, &options)?, key);
     let route = Route { verb: "load", target, format: None, skip_trash: false };

@@ -11,6 +11,8 @@ const WHAT: &str = "setting";
 /// What JuiceFS writes in a dump where a secret was.
 pub const REMOVED: &str = "removed";
 const SECRETS: [&str; 3] = ["SecretKey", "SessionToken", "EncryptKey"];
+/// What the PEM form of a private key has where a passphrase protects it.
+const PROTECTED: &str = "ENCRYPTED";
 /// The newest metadata format that is understood (`interface.go: MaxVersion`).
 const META_VERSION: u64 = 1;
 
@@ -79,9 +81,10 @@ fn parse(document: &[u8]) -> Result<Map<String, Value>> {
 pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
     let mut fields = parse(document)?;
     let mut stripped = Vec::new();
+    let is_protected = has_protected_key(&fields);
     for name in SECRETS {
         let Some(Value::String(secret)) = fields.get_mut(name) else { continue };
-        let protected = name == "EncryptKey" && secret.contains("ENCRYPTED");
+        let protected = name == "EncryptKey" && is_protected;
         if !secret.is_empty() && secret != REMOVED && !protected {
             REMOVED.clone_into(secret);
             stripped.push(name);
@@ -91,6 +94,17 @@ pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
         *document = go_text(&fields);
     }
     Ok(stripped)
+}
+
+/// Whether a passphrase protects the key for data encryption, however the setting stores it.
+fn has_protected_key(fields: &Map<String, Value>) -> bool {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let stored = text("EncryptKey");
+    if fields.get("KeyEncrypted").and_then(Value::as_bool) != Some(true) {
+        return stored.contains(PROTECTED);
+    }
+    let opened = secret::open(stored, text("UUID"), text("EncryptAlgo"));
+    opened.is_ok_and(|key| key.windows(PROTECTED.len()).any(|window| window == PROTECTED.as_bytes()))
 }
 
 /// Puts a secret into a setting in the form the volume uses: encrypted where its other secrets are.

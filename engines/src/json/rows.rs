@@ -165,7 +165,7 @@ impl Rows {
         if is_root && node.kind != FileType::DIRECTORY {
             return Err(wrong("the root of a tree is no directory"));
         }
-        node.parent = if node.kind != FileType::DIRECTORY && node.nlink > 1 { 0 } else { parent };
+        node.parent = parent;
         node.length = match node.kind {
             FileType::REGULAR => node.length,
             FileType::DIRECTORY => DIRECTORY_LENGTH,
@@ -242,6 +242,9 @@ impl Rows {
         self.totals.owner(&node);
         if is_directory {
             self.directory(&mut node, &open, out)?;
+        }
+        if !is_directory && node.nlink > 1 {
+            return self.totals.linked(node);
         }
         out.hold(size_of::<Node>());
         out.nodes.push(node);

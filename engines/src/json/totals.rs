@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use metaferry_codecs::juicefs::{FileType, JuiceFs, Limit, Node, Parent, Quota, quota_class, used_space};
-use metaferry_pipeline::spill::{Aggregator, SpillDir};
+use metaferry_codecs::juicefs::{Batch, FileType, JuiceFs, Kind, Limit, Node, Parent, Quota, quota_class, used_space};
+use metaferry_codecs::system::Batch as _;
+use metaferry_pipeline::spill::{Aggregator, Sorted, Sorter, SpillDir, Sums};
 use metaferry_pipeline::{Emit, Result};
 
 use super::batches::Batches;
@@ -31,6 +32,8 @@ pub(super) struct Totals {
     directories: Aggregator<2>,
     /// Names of hard links, by inode and parent.
     names: Aggregator<1>,
+    /// Their nodes: the parent of one is known when all its names are.
+    linked: Sorter,
     users: BTreeMap<u32, Use>,
     groups: BTreeMap<u32, Use>,
     quotas: BTreeMap<(u8, u64), (i64, i64)>,
@@ -41,6 +44,7 @@ impl Totals {
         Self {
             directories: Aggregator::new(spill, BUDGET_BYTES),
             names: Aggregator::new(spill, BUDGET_BYTES),
+            linked: Sorter::new(spill, BUDGET_BYTES),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             quotas: BTreeMap::new(),
@@ -59,6 +63,12 @@ impl Totals {
         self.names.add([inode, parent], [1])
     }
 
+    pub(super) fn linked(&mut self, node: Node) -> Result<()> {
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        Batch::from(vec![node]).pack(0, &mut key, &mut row);
+        self.linked.push(&key, &row)
+    }
+
     /// Counts an inode for its owner. Of links and special files JuiceFS counts nothing (`quota.go: ScanUserGroupUsage`).
     pub(super) fn owner(&mut self, node: &Node) {
         if node.kind != FileType::REGULAR && node.kind != FileType::DIRECTORY {
@@ -71,15 +81,8 @@ impl Totals {
 
     /// Hands on parent rows and quotas.
     pub(super) fn finish(self, batches: &mut Batches, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
-        let Self { directories, names, users, groups, mut quotas } = self;
-        let mut names = names.finish()?;
-        while let Some(([inode, parent], [count])) = names.next()? {
-            batches.parents.push(Parent { inode, parent, count });
-            batches.hold(size_of::<Parent>());
-            if batches.is_full() {
-                batches.flush(out)?;
-            }
-        }
+        let Self { directories, names, linked, users, groups, mut quotas } = self;
+        links(linked.finish()?, &mut names.finish()?, batches, out)?;
         let mut directories = directories.finish()?;
         while let Some(([inode, _], [space, inodes])) = directories.next()? {
             if let Some(limits) = quotas.remove(&(quota_class::DIRECTORY, inode)) {
@@ -96,6 +99,42 @@ impl Totals {
         batches.quotas.extend(quotas.into_iter().map(|(key, limits)| quota(key, limits, Use::default())));
         batches.flush(out)
     }
+}
+
+/// Hands on the nodes of hard links: one that has a single name left has a parent, any other has parent rows.
+fn links(nodes: Sorted, names: &mut Sums<1>, batches: &mut Batches, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+    let mut nodes = Sorted::merge(vec![nodes])?;
+    let mut name = names.next()?;
+    while let Some((_, row)) = nodes.next()? {
+        let mut batch = Batch::empty(Kind::Node);
+        batch.unpack(row)?;
+        let Batch::Node(rows) = batch else { continue };
+        for mut node in rows {
+            let begin = batches.parents.len();
+            while let Some(([inode, parent], [count])) = name.filter(|([inode, _], _)| *inode <= node.inode) {
+                batches.parents.push(Parent { inode, parent, count });
+                name = names.next()?;
+            }
+            match batches.parents.get(begin..) {
+                Some([Parent { parent, count: 1, .. }]) => {
+                    node.parent = *parent;
+                    batches.parents.truncate(begin);
+                }
+                _ => node.parent = 0,
+            }
+            batches.hold(size_of::<Node>() + size_of_val(batches.parents.get(begin..).unwrap_or_default()));
+            batches.nodes.push(node);
+        }
+        if batches.is_full() {
+            batches.flush(out)?;
+        }
+    }
+    // Of nodes that had one name where they came by first: a census finds them.
+    while let Some(([inode, parent], [count])) = name {
+        batches.parents.push(Parent { inode, parent, count });
+        name = names.next()?;
+    }
+    Ok(())
 }
 
 fn quota((class, id): (u8, u64), (space, inodes): (i64, i64), used: Use) -> Quota {

@@ -304,6 +304,7 @@ impl<E> Settling<'_, E> {
                 continue;
             }
             let text = String::from_utf8_lossy(name).into_owned();
+            let is_told = !self.census.options.partial || (rule == Rule::AtLeast && stored.is_some());
             match stored {
                 Some(row) if !self.census.options.keep_counters => row.value = right,
                 None if !self.census.options.keep_counters => {
@@ -311,7 +312,7 @@ impl<E> Settling<'_, E> {
                 }
                 _ => {}
             }
-            if rule == Rule::AtLeast || !self.census.options.partial {
+            if is_told {
                 self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
             }
         }
