@@ -36,7 +36,8 @@ fn a_dump_that_was_cut_is_never_loaded() {
 #[test]
 fn a_flipped_byte_is_an_error_or_a_difference_and_never_a_panic() {
     let folder = Folder::new();
-    for name in ["whole.json", "whole.bin"] {
+    // A binary dump has nothing that a changed number would contradict.
+    for (name, least) in [("whole.json", 15), ("whole.bin", 6)] {
         let path = folder.path(name);
         expect(0, &["dump", VOLUME, &path]);
         let whole = std::fs::read(&path).unwrap();
@@ -55,7 +56,7 @@ fn a_flipped_byte_is_an_error_or_a_difference_and_never_a_panic() {
             errors += usize::from(output.status.code() != Some(0));
             drop(std::fs::remove_file(target));
         }
-        assert!(errors > 15, "{name}: only {errors} were noticed");
+        assert!(errors > least, "{name}: only {errors} were noticed");
     }
 }
 
@@ -86,7 +87,10 @@ fn what_makes_no_sense_is_named() {
         (root(json!({ "a": directory(1, json!({})) })), "directory 1 is inside itself"),
         (root(json!({ "a": file(2) })).replace("\"a\":{", "\"a\":5,\"b\":{"), "at /"),
         (root(json!({ "a": entry(2, "sponge", &json!({})) })), "sponge"),
-        (root(json!({ "a": file(2) })).replace("\"length\":0", "\"length\":99999999999999999999"), "at /a"),
+        (
+            root(json!({ "a": file(2) })).replace("\"length\":0", "\"length\":99999999999999999999"),
+            "number out of range",
+        ),
         (root(json!({ "a": file(2) })).replace("\"inode\":2", "\"inode\":-2"), "at /a"),
         (root(json!({ "": file(2) })), "without a name"),
         (root(json!({ "x".repeat(256): file(2) })), "256"),

@@ -49,7 +49,7 @@ impl Fixture {
     /// JuiceFS's JSON dump, with what is different here on purpose.
     fn json(&self) -> String {
         let theirs = String::from_utf8(read_data(&self.data("dump.json"))).unwrap();
-        let theirs = match self.volume {
+        match self.volume {
             // The change log is not carried, nor how far it went. JuiceFS loses two bytes of U+FFFD.
             "tour" => theirs
                 .replace("\"nextTrash\": 5,\n    \"lastChangelog\": 51", "\"nextTrash\": 5")
@@ -59,9 +59,7 @@ impl Fixture {
             // A name that is not UTF-8 cannot be written, only altered.
             "wideid" => theirs.replace("{\"name\":\"user.bad\\ufffdutf8\",\"value\":\"3\"},", ""),
             _ => theirs,
-        };
-        // JuiceFS writes null where there is no list of tiers, and one that is loaded has it.
-        theirs
+        }
     }
 }
 
@@ -98,7 +96,7 @@ fn a_json_dump_that_was_loaded_is_dumped_again_as_it_was() {
         for (target, again) in [(folder.sqlite("loaded.db"), "sqlite.json"), (database, "redis.json")] {
             expect(0, &["load", &theirs, &target, "--verify", "--quiet"]);
             let again = folder.path(again);
-            expect(if fixture.volume == "wideid" { 0 } else { 0 }, &["dump", &target, &again, "--quiet"]);
+            expect(0, &["dump", &target, &again, "--quiet"]);
             let (theirs, again) = (tree(&read(&theirs)), tree(&read(&again)));
             assert_eq!(difference(&theirs, &again), None, "{} of {}", fixture.volume, fixture.engine);
         }
@@ -113,7 +111,8 @@ fn tree(text: &str) -> String {
         true => line.replace("\"nlink\":2,", "\"nlink\":1,"),
         false => line.to_owned(),
     };
-    text[begin..].lines().map(line).collect::<Vec<_>>().join("\n")
+    // Go escapes what it could not read, and writes what it could.
+    text[begin..].replace("\\ufffd", "\u{fffd}").lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -146,21 +145,22 @@ fn a_binary_dump_has_the_rows_of_the_clients() {
             expect(0, &["verify", &store, &ours]);
             continue;
         }
-        // JuiceFS unescapes targets in a binary dump of Redis, and forgets the parents of what had several names in one of SQL.
+        // JuiceFS unescapes targets in a binary dump of Redis. In one of SQL it forgets the parents of what had several names
+        // and slices that nobody uses any more.
+        let target = if fixture.engine == "redis" { "differs: symlink" } else { "" };
         let told = expect(3, &["verify", "--limit", "100", &theirs, &ours]);
-        let known =
-            ["lastChangelog", "nextCleanupSlices", "absent", "\"inode\":61,\"parent\":57,\"count\":1", "\"target\":"];
-        let strange: Vec<_> = told
-            .lines()
-            .filter(|line| line.starts_with("  ") && !known.iter().any(|known| line.contains(known)))
-            .collect();
-        assert!(strange.is_empty(), "{strange:?}");
+        let known = |line: &str| line.ends_with("(can be worked out)") || line == target;
+        assert!(differing(&told).all(known), "{told}");
         let told = expect(3, &["verify", "--limit", "100", &store, &ours]);
         let left =
             ["differs: delSlices", "differs: detached", "differs: token", "differs: counter (can be worked out)"];
-        let strange: Vec<_> = told.lines().filter(|line| line.starts_with("differs") && !left.contains(line)).collect();
-        assert!(strange.is_empty(), "{strange:?}");
+        assert!(differing(&told).all(|line| left.contains(&line)), "{told}");
     }
+}
+
+/// The sort of each row that differs.
+fn differing(told: &str) -> impl Iterator<Item = &str> {
+    told.lines().filter(|line| line.starts_with("differs"))
 }
 
 #[test]

@@ -1,23 +1,59 @@
 //! Every format through every wrapping and through pipes, and converted into every other.
 
+use std::collections::{HashMap, HashSet};
 use std::process::{Command, Stdio};
 
+use metaferry_codecs::juicefs::TRASH_INODE;
 use metaferry_codecs::juicefs::envelope::{Algorithm, PrivateKey, Sealer};
+use serde_json::Value;
 
 use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry};
 
 const VOLUME: &str = "synthetic://?files=3000&seed=12";
 const FORMATS: [&str; 7] = ["archive", "json", "json.gz", "json.zst", "binary", "binary.gz", "binary.zst"];
 
-/// Lines of an archive of what can be told from any dump of a volume.
+/// Rows of what can be told from any dump of a volume; rules stand where their ids would, which a JSON dump does not have.
 fn carried(folder: &Folder, source: &str, name: &str) -> Vec<String> {
     let archive = folder.path(name);
     expect(0, &["dump", source, &archive]);
-    let kinds =
-        ["setting", "node", "edge", "chunk", "symlink", "xattr", "acl", "quota", "dirStat", "parent", "sliceRef"];
-    let mut rows = archive_rows(&archive);
-    rows.retain(|row| kinds.iter().any(|kind| row.starts_with(&format!("{kind} "))));
-    rows
+    let kinds = ["setting", "node", "edge", "chunk", "symlink", "xattr", "quota", "dirStat", "parent", "sliceRef"];
+    let rows: Vec<(String, Value)> = archive_rows(&archive)
+        .iter()
+        .map(|row| row.split_once(' ').unwrap())
+        .map(|(kind, row)| (kind.to_owned(), serde_json::from_str(row).unwrap()))
+        .collect();
+    let rules: HashMap<u64, Value> = rows
+        .iter()
+        .filter(|(kind, _)| kind == "acl")
+        .map(|(_, row)| {
+            let mut rule = row.clone();
+            let id = rule["id"].take().as_u64().unwrap();
+            (id, rule)
+        })
+        .collect();
+    let row = |(kind, mut row): (String, Value)| {
+        for field in ["accessACL", "defaultACL"] {
+            if let Some(id) = row.get_mut(field) {
+                *id = rules[&id.as_u64().unwrap()].clone();
+            }
+        }
+        format!("{kind} {row}")
+    };
+    // What is open and has no name is in no tree.
+    let inode = |row: &Value| row["inode"].as_u64();
+    let named: HashSet<_> = rows.iter().filter(|(kind, _)| kind == "edge").filter_map(|(_, row)| inode(row)).collect();
+    let has_name =
+        |row: &Value| inode(row).is_none_or(|inode| inode == 1 || inode >= TRASH_INODE || named.contains(&inode));
+    let carried = rows.into_iter().filter(|(kind, row)| kinds.contains(&kind.as_str()) && has_name(row));
+    let mut carried: Vec<_> = carried.map(row).collect();
+    carried.sort();
+    carried
+}
+
+/// Where two lists differ first.
+fn difference<'a>(left: &'a [String], right: &'a [String]) -> Option<(&'a String, &'a String)> {
+    let last = left.iter().zip(right).find(|(one, other)| one != other);
+    last.or_else(|| (left.len() != right.len()).then(|| (left.last().unwrap(), right.last().unwrap())))
 }
 
 #[test]
@@ -39,7 +75,7 @@ fn every_format_goes_through_a_pipe() {
             .unwrap();
         assert!(dump.wait().unwrap().success(), "{format}");
         assert_eq!(load.status.code(), Some(0), "{format}: {}", String::from_utf8_lossy(&load.stderr));
-        assert_eq!(carried(&folder, &target, &format!("{format}.again")), expected, "{format}");
+        assert_eq!(difference(&carried(&folder, &target, &format!("{format}.again")), &expected), None, "{format}");
     }
 }
 
@@ -79,7 +115,8 @@ fn files_are_converted_into_each_other() {
     expect(0, &["dump", VOLUME, &archive]);
     expect(0, &["convert", &archive, &json]);
     expect(0, &["convert", &archive, &binary]);
-    expect(0, &["verify", &archive, &binary]);
+    let (one, other) = (carried(&folder, &binary, "one"), carried(&folder, &archive, "other"));
+    assert_eq!(difference(&one, &other), None);
     let (from_json, from_binary) = (folder.path("d.json"), folder.path("e.json"));
     expect(0, &["convert", &json, &from_json]);
     expect(0, &["convert", &binary, &from_binary]);
@@ -116,7 +153,8 @@ fn an_encrypted_dump_needs_its_key() {
     let sealed = folder.path("dump-encrypted");
     std::fs::write(&sealed, encrypted(&std::fs::read(&plain).unwrap(), &key)).unwrap();
     expect(0, &["load", &sealed, &folder.sqlite("loaded.db"), "--encrypt-rsa-key", &key, "--verify"]);
-    expect(0, &["verify", &folder.sqlite("loaded.db"), &plain]);
+    let (loaded, made) = (carried(&folder, &folder.sqlite("loaded.db"), "one"), carried(&folder, VOLUME, "other"));
+    assert_eq!(difference(&loaded, &made), None);
     let error = expect_error(2, &["load", &sealed, &folder.sqlite("no.db")]);
     assert!(error.contains("encrypted") && error.contains("--encrypt-rsa-key"), "{error}");
     let error = expect_error(1, &["load", &sealed, &folder.sqlite("no.db"), "--encrypt-rsa-key", &other]);

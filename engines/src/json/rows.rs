@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use metaferry_codecs::juicefs::dump::{AclRole, Event, Rule, Tree, counter_name};
 use metaferry_codecs::juicefs::{
-    Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, Node, ROOT_INODE, Setting, Slices, Symlink,
+    Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, MAX_NAME, Node, ROOT_INODE, Setting, Slices, Symlink,
     TRASH_INODE, Xattr, acl, setting, used_space,
 };
 use metaferry_codecs::system::Finding;
@@ -134,6 +134,9 @@ impl Rows {
         let Some(parent) = self.stack.last_mut() else { return Err(wrong("an entry outside a tree")) };
         if name.is_empty() {
             return Err(wrong("an entry without a name"));
+        }
+        if name.len() > MAX_NAME {
+            return Err(wrong(format!("a name of {} bytes: {MAX_NAME} is the most", name.len())));
         }
         if parent.node.as_ref().is_some_and(|node| node.kind != FileType::DIRECTORY) {
             return Err(wrong("entries of something that is no directory"));
