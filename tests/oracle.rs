@@ -3,6 +3,7 @@
 
 mod death;
 mod fixtures;
+mod formats;
 mod kit;
 mod live;
 mod synthetic;

@@ -60,11 +60,11 @@ pub(crate) struct Group {
     pub(crate) cases: &'static [Case],
 }
 
-const fn ours(goal: Goal, run: fn(&Lab, &Path) -> Result<Ran>) -> Case {
+pub(crate) const fn ours(goal: Goal, run: fn(&Lab, &Path) -> Result<Ran>) -> Case {
     Case { tool: "metaferry", who: Who::Metaferry, goal, run }
 }
 
-const fn juicefs(tool: &'static str, times: f64, run: fn(&Lab, &Path) -> Result<Ran>) -> Case {
+pub(crate) const fn juicefs(tool: &'static str, times: f64, run: fn(&Lab, &Path) -> Result<Ran>) -> Case {
     Case { tool, who: Who::JuiceFs, goal: Goal::Times(times), run }
 }
 
@@ -157,7 +157,7 @@ pub(crate) static GROUPS: &[Group] = &[
 ];
 
 /// A fresh server, for one load: every run finds the same.
-fn empty(lab: &Lab, folder: &Path) -> Result<Server> {
+pub(crate) fn empty(lab: &Lab, folder: &Path) -> Result<Server> {
     Server::start(&lab.tools.redis.server, &folder.join("redis"))
 }
 
@@ -185,13 +185,13 @@ fn juicefs_line(lab: &Lab, verb: &str, binary: bool) -> Result<Line> {
     Ok(if binary { line.arg("--binary") } else { line })
 }
 
-fn juicefs_dump(lab: &Lab, source: &OsString, binary: bool, folder: &Path) -> Result<Ran> {
+pub(crate) fn juicefs_dump(lab: &Lab, source: &OsString, binary: bool, folder: &Path) -> Result<Ran> {
     let target = folder.join(if binary { "out.bin" } else { "out.json" });
     let (ran, _) = juicefs_line(lab, "dump", binary)?.arg(source).arg(&target).run(folder)?;
     Ok(Ran { bytes: size(&target)?, ..ran })
 }
 
-fn juicefs_load(lab: &Lab, target: &OsString, binary: bool, folder: &Path) -> Result<Ran> {
+pub(crate) fn juicefs_load(lab: &Lab, target: &OsString, binary: bool, folder: &Path) -> Result<Ran> {
     let source = lab.peer(if binary { "bin" } else { "json" });
     let (ran, _) = juicefs_line(lab, "load", binary)?.arg(target).arg(source).run(folder)?;
     lab.check_peer(target, folder)?;

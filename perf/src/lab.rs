@@ -164,6 +164,26 @@ impl Lab {
         Ok(ran)
     }
 
+    /// As [`Lab::copy`], from or into a format that does not hold every row.
+    pub(crate) fn copy_most(&self, arguments: [OsString; 3]) -> Result<Ran> {
+        let line = arguments.into_iter().fold(self.metaferry(), Line::arg);
+        let (ran, summary) = self.summary(line, &self.folder)?;
+        self.check_most(&Moved::read(&summary, "tally")?)?;
+        Ok(ran)
+    }
+
+    /// A dump in one of JuiceFS's formats, by its extension: JuiceFS's own where it is here.
+    pub(crate) fn dumped(&self, extension: &str) -> Result<PathBuf> {
+        let (theirs, ours) = (self.peer(extension), self.folder.join("ours").with_extension(extension));
+        if theirs.exists() {
+            return Ok(theirs);
+        }
+        if !ours.exists() {
+            self.copy_most(["dump".into(), self.archive().into(), ours.clone().into()])?;
+        }
+        Ok(ours)
+    }
+
     /// Runs a command of ours, and returns what it cost and its summary.
     pub(crate) fn summary(&self, line: Line, folder: &Path) -> Result<(Ran, Value)> {
         let (ran, said) = line.run(folder)?;
@@ -184,7 +204,10 @@ impl Lab {
     pub(crate) fn check_peer(&self, target: &OsString, folder: &Path) -> Result<()> {
         let line = self.metaferry().arg("verify").arg("--limit").arg("0").arg(url(&self.sqlite())).arg(target);
         let (_, summary) = self.summary(line.accept(3), folder)?;
-        let moved = Moved::read(&summary, "right_tally")?;
+        self.check_most(&Moved::read(&summary, "right_tally")?)
+    }
+
+    fn check_most(&self, moved: &Moved) -> Result<()> {
         let share = moved.rows as f64 / self.moved.rows as f64;
         ensure!(share >= SHARE_OF_A_PEER, "only {} of {} rows arrived", moved.rows, self.moved.rows);
         Ok(())

@@ -2,6 +2,7 @@
 //! metaferry: what it runs is the program that users run.
 
 mod cases;
+mod formats;
 mod lab;
 mod machine;
 mod measure;
@@ -20,6 +21,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::Value;
 
 use cases::{GROUPS, Group};
+use formats::FORMATS;
 use lab::{Lab, Tools, Volume, Wanted};
 use machine::Machine;
 use measure::Outcome;
@@ -109,15 +111,16 @@ fn run(args: Args) -> Result<()> {
 
 impl Bench {
     fn new(args: Args) -> Result<Self> {
-        if let Some(name) = args.only.iter().find(|name| !GROUPS.iter().any(|group| group.name == **name)) {
-            let names: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+        let all = || GROUPS.iter().chain(FORMATS);
+        if let Some(name) = args.only.iter().find(|name| !all().any(|group| group.name == **name)) {
+            let names: Vec<&str> = all().map(|group| group.name).collect();
             bail!("there is no run {name}; there are {}", names.join(", "));
         }
         if args.svg.is_some() && args.mode == Mode::Memory {
             bail!("only speed can be drawn");
         }
         let wanted = |group: &&Group| args.only.is_empty() || args.only.iter().any(|name| name == group.name);
-        let groups = GROUPS.iter().filter(wanted).collect();
+        let groups = all().filter(wanted).collect();
         Ok(Self { args, groups })
     }
 
