@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod corpus;
 mod faults;
 mod fixtures;
 mod formats;
