@@ -1,6 +1,7 @@
 //! Inputs that fuzzing found worth keeping, through the targets they were found with.
 
 #[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a crate of its own there")]
 mod targets;
 
 type Target = fn(&[u8]);

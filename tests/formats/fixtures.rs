@@ -65,8 +65,8 @@ impl Fixture {
 
 /// Where two texts differ first.
 fn difference(left: &str, right: &str) -> Option<String> {
-    let lines = left.lines().zip(right.lines()).enumerate();
-    let first = lines.filter(|(_, (one, other))| one != other).next();
+    let mut lines = left.lines().zip(right.lines()).enumerate();
+    let first = lines.find(|(_, (one, other))| one != other);
     first
         .map(|(number, (one, other))| format!("line {number}:\n{one}\n{other}"))
         .or_else(|| (left != right).then(|| "length".to_owned()))

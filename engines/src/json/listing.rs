@@ -97,7 +97,7 @@ impl ListingSink {
             let text = self.line(b".", &here);
             return self.write(&text);
         }
-        let mut spot = edges.seek(ROOT_INODE);
+        let mut spot = edges.seek(ROOT_INODE)?;
         while let Some(Batch::Edge(rows)) = edges.next_of(ROOT_INODE, &mut spot)? {
             let Some(edge) = rows.first() else { continue };
             let missing = Node { inode: edge.inode, kind: edge.kind, ..Node::default() };

@@ -103,7 +103,7 @@ impl Printer {
     }
 
     fn symlink(&mut self, inode: u64) -> Result<()> {
-        let mut spot = self.symlinks.seek(inode);
+        let mut spot = self.symlinks.seek(inode)?;
         if let Some(Batch::Symlink(rows)) = self.symlinks.next_of(inode, &mut spot)? {
             rows.iter().filter(|row| !row.target.is_empty()).for_each(|row| self.writer.symlink(&row.target));
         }
@@ -114,7 +114,7 @@ impl Printer {
         if self.xattrs.is_empty() {
             return Ok(());
         }
-        let (mut spot, mut found) = (self.xattrs.seek(inode), Vec::new());
+        let (mut spot, mut found) = (self.xattrs.seek(inode)?, Vec::new());
         while let Some(Batch::Xattr(rows)) = self.xattrs.next_of(inode, &mut spot)? {
             found.extend(rows.iter().map(|row| (row.name.clone(), row.value.clone())));
         }
@@ -124,7 +124,7 @@ impl Printer {
 
     /// The chunks within the length of the file: JuiceFS prints no others.
     fn chunks(&mut self, inode: u64, length: u64) -> Result<()> {
-        let begin = self.chunks.seek(inode);
+        let begin = self.chunks.seek(inode)?;
         let is_within = |index: u32| u64::from(index) * CHUNK_SIZE < length;
         let (mut spot, mut within) = (begin, 0);
         while let Some(chunk) = self.chunks.chunk(inode, &mut spot)? {

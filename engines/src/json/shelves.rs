@@ -76,8 +76,8 @@ impl Rows {
     }
 
     /// Where the rows of an inode begin.
-    pub(super) fn seek(&self, inode: u64) -> Spot {
-        self.reader.shelf().seek(inode)
+    pub(super) fn seek(&mut self, inode: u64) -> Result<Spot> {
+        self.reader.seek(inode)
     }
 
     /// The next row of an inode, as a batch of one; none where there is no more.
@@ -96,7 +96,7 @@ impl Rows {
 
     /// The node of an inode.
     pub(super) fn node(&mut self, inode: u64) -> Result<Option<&Node>> {
-        let mut spot = self.seek(inode);
+        let mut spot = self.seek(inode)?;
         match self.next_of(inode, &mut spot)? {
             Some(Batch::Node(rows)) => Ok(rows.first()),
             _ => Ok(None),

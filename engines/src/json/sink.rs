@@ -142,7 +142,7 @@ impl Writing {
             if number > 0 {
                 self.output.append(b",")?;
             }
-            let begun = walk.begin(name, inode);
+            let begun = walk.begin(name, inode)?;
             let mut page = walk.page(begun)?;
             while let Some(full) = page {
                 crew.put(full)?.map_or(Ok(0), |text| self.output.append(&text))?;

@@ -100,7 +100,9 @@ impl Dump {
             return Err(Error::corrupt("it has no FSTree"));
         }
         rows.end(batches);
-        rows.shortage().map(|finding| out.found(finding));
+        if let Some(finding) = rows.shortage() {
+            out.found(finding);
+        }
         rows.totals.finish(batches, out)
     }
 }

@@ -65,14 +65,16 @@ impl Walk {
     }
 
     /// Begins a tree; its first page follows.
-    pub(super) fn begin(&mut self, name: &'static str, inode: u64) -> Page {
-        self.open(inode);
-        Page { indent: 0, steps: vec![Step::Root(name, inode)], names: Vec::new() }
+    pub(super) fn begin(&mut self, name: &'static str, inode: u64) -> Result<Page> {
+        self.open(inode)?;
+        Ok(Page { indent: 0, steps: vec![Step::Root(name, inode)], names: Vec::new() })
     }
 
-    fn open(&mut self, inode: u64) {
+    fn open(&mut self, inode: u64) -> Result<()> {
         self.seen.insert(inode);
-        self.stack.push(Open { inode, spot: self.edges.seek(inode), is_first: true });
+        let spot = self.edges.seek(inode)?;
+        self.stack.push(Open { inode, spot, is_first: true });
+        Ok(())
     }
 
     /// Fills a page; none where the tree has ended.
@@ -108,10 +110,9 @@ impl Walk {
         let is_first = std::mem::replace(&mut open.is_first, false);
         page.steps.push(Step::Enter { name: begin..page.names.len(), inode, kind, is_first });
         if is_directory {
-            self.open(inode);
-        } else {
-            self.seen.insert(inode);
+            return self.open(inode);
         }
+        self.seen.insert(inode);
         Ok(())
     }
 }

@@ -114,8 +114,7 @@ impl Shelf {
     }
 
     /// The first place where a record of `id` may be.
-    #[must_use]
-    pub fn seek(&self, id: u64) -> Spot {
+    fn seek(&self, id: u64) -> Spot {
         let after = self.blocks.partition_point(|block| block.first < id);
         Spot { block: after.saturating_sub(1), at: 0 }
     }
@@ -132,6 +131,9 @@ pub struct Spot {
 pub struct ShelfReader {
     shelf: Arc<Shelf>,
     slots: Vec<Slot>,
+    /// An id that was looked for, and the place of the first record that is not before it: what is looked for next is
+    /// mostly behind it.
+    last: (u64, Spot),
 }
 
 /// A block of the file.
@@ -147,7 +149,26 @@ impl ShelfReader {
     #[must_use]
     pub fn new(shelf: &Arc<Shelf>) -> Self {
         let slots = if shelf.file.is_some() { SLOTS } else { 0 };
-        Self { shelf: Arc::clone(shelf), slots: (0..slots).map(|_| Slot::default()).collect() }
+        let slots = (0..slots).map(|_| Slot::default()).collect();
+        Self { shelf: Arc::clone(shelf), slots, last: (0, Spot::default()) }
+    }
+
+    /// The place of the first record that is not before `id`.
+    ///
+    /// # Errors
+    /// Those of the spill folder.
+    pub fn seek(&mut self, id: u64) -> Result<Spot> {
+        let ((last, found), begin) = (self.last, self.shelf.seek(id));
+        let mut spot = if last <= id && found.block == begin.block { found } else { begin };
+        if self.length(spot.block).is_some() {
+            let mut rest = self.block(spot.block)?.get(spot.at..).unwrap_or_default();
+            while let Some((_, length, record)) = head(rest).filter(|(found, ..)| *found < id) {
+                spot.at += HEAD_BYTES + length;
+                rest = record.get(length..).ok_or_else(broken)?;
+            }
+        }
+        self.last = (id, spot);
+        Ok(spot)
     }
 
     /// What is read.
@@ -161,15 +182,13 @@ impl ShelfReader {
     /// # Errors
     /// Those of the spill folder.
     pub fn next(&mut self, spot: &mut Spot) -> Result<Option<(u64, &[u8])>> {
-        loop {
-            let Some(length) = self.length(spot.block) else { return Ok(None) };
-            if spot.at < length {
-                break;
-            }
+        while self.length(spot.block).is_some_and(|length| spot.at >= length) {
             *spot = Spot { block: spot.block + 1, at: 0 };
         }
-        let block = self.block(spot.block)?;
-        let rest = block.get(spot.at..).unwrap_or_default();
+        if self.length(spot.block).is_none() {
+            return Ok(None);
+        }
+        let rest = self.block(spot.block)?.get(spot.at..).unwrap_or_default();
         let (id, length, rest) = head(rest).ok_or_else(broken)?;
         spot.at += HEAD_BYTES + length;
         Ok(Some((id, rest.get(..length).ok_or_else(broken)?)))
@@ -180,30 +199,12 @@ impl ShelfReader {
     /// # Errors
     /// Those of the spill folder.
     pub fn next_of(&mut self, id: u64, spot: &mut Spot) -> Result<Option<&[u8]>> {
-        loop {
-            let Some(length) = self.length(spot.block) else { return Ok(None) };
-            if spot.at >= length {
-                *spot = Spot { block: spot.block + 1, at: 0 };
-                continue;
-            }
-            if spot.at == 0 && self.shelf.blocks.get(spot.block).is_some_and(|block| block.first > id) {
-                return Ok(None);
-            }
-            let block = self.block(spot.block)?;
-            let mut rest = block.get(spot.at..).unwrap_or_default();
-            while let Some((found, length, record)) = head(rest) {
-                if found > id {
-                    return Ok(None);
-                }
-                spot.at += HEAD_BYTES + length;
-                if found == id {
-                    // Once more, by its place: the block is borrowed for what is handed out.
-                    let (at, end) = (spot.at - length, spot.at);
-                    return Ok(Some(self.block(spot.block)?.get(at..end).ok_or_else(broken)?));
-                }
-                rest = record.get(length..).ok_or_else(broken)?;
-            }
+        let mut next = *spot;
+        let record = self.next(&mut next)?.filter(|(found, _)| *found == id).map(|(_, record)| record);
+        if record.is_some() {
+            *spot = next;
         }
+        Ok(record)
     }
 
     /// The first record of `id`.
@@ -211,7 +212,7 @@ impl ShelfReader {
     /// # Errors
     /// Those of the spill folder.
     pub fn find(&mut self, id: u64) -> Result<Option<&[u8]>> {
-        let mut spot = self.shelf.seek(id);
+        let mut spot = self.seek(id)?;
         self.next_of(id, &mut spot)
     }
 

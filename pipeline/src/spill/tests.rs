@@ -113,8 +113,8 @@ proptest! {
         }
         let shelf = writer.finish().unwrap();
         let mut reader = ShelfReader::new(&shelf);
-        for id in (0..=id + 1).rev() {
-            let (mut spot, mut found) = (shelf.seek(id), Vec::new());
+        for id in (0..=id + 1).chain((0..=id + 1).rev()) {
+            let (mut spot, mut found) = (reader.seek(id).unwrap(), Vec::new());
             while let Some(record) = reader.next_of(id, &mut spot).unwrap() {
                 found.push(record.to_vec());
             }

@@ -74,14 +74,18 @@ impl Aead {
         let place = lengths.last_chunk_mut::<8>();
         match self.cipher {
             Cipher::Aes { mut hash, mask, .. } => {
-                place.map(|place| *place = (self.length * 8).to_be_bytes());
+                if let Some(place) = place {
+                    *place = (self.length * 8).to_be_bytes();
+                }
                 hash.update(&[lengths.into()]);
                 let mut tag: [u8; TAG_BYTES] = hash.finalize().into();
                 tag.iter_mut().zip(mask).for_each(|(tag, mask)| *tag ^= mask);
                 tag
             }
             Cipher::ChaCha { mut hash, .. } => {
-                place.map(|place| *place = self.length.to_le_bytes());
+                if let Some(place) = place {
+                    *place = self.length.to_le_bytes();
+                }
                 hash.update(&[lengths.into()]);
                 hash.finalize().into()
             }

@@ -43,8 +43,11 @@ fn learned(path: &str, reach: Reach, edges: &[Edge], rows: usize) -> Result<Sele
     Ok(selection)
 }
 
+/// Entries: directories and names.
+type Names = BTreeSet<(u64, String)>;
+
 /// What is carried: inodes with their link counts and parents, and entries.
-fn carried(selection: &Selection) -> (BTreeSet<(u64, u32, u64)>, BTreeSet<(u64, String)>) {
+fn carried(selection: &Selection) -> (BTreeSet<(u64, u32, u64)>, Names) {
     let node = |inode, kind, nlink, parent| Node { inode, kind, nlink, parent, ..Node::default() };
     let mut nodes: Batch = vec![
         node(1, DIRECTORY, 3, 1),
@@ -66,7 +69,7 @@ fn carried(selection: &Selection) -> (BTreeSet<(u64, u32, u64)>, BTreeSet<(u64, 
     (nodes, edges.iter().map(|row| (row.parent, String::from_utf8(row.name.clone()).unwrap())).collect())
 }
 
-fn names<const N: usize>(names: [(u64, &str); N]) -> BTreeSet<(u64, String)> {
+fn names<const N: usize>(names: [(u64, &str); N]) -> Names {
     names.into_iter().map(|(parent, name)| (parent, name.to_owned())).collect()
 }
 
