@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use metaferry_codecs::juicefs::{JuiceFs, binary};
@@ -11,15 +12,13 @@ use metaferry_engines::awaited::{self, Awaited};
 use metaferry_engines::binary::{BinarySink, BinarySource};
 use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource};
 use metaferry_engines::output::Destination;
-use metaferry_engines::wrapping::{Compression, EnvelopeKey, Unwrapped, unwrap};
+use metaferry_engines::wrapping::{Compression, EnvelopeKey, Layer, Unwrapped, unwrap};
 use metaferry_pipeline::copy::Options;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
 use crate::args::Format;
 use crate::context::Context;
 
-/// How many bytes tell what a file is.
-const HEAD_BYTES: u64 = 16;
 /// The passphrase of a key (`cmd/format.go`).
 const PASSPHRASE: &str = "JFS_RSA_PASSPHRASE";
 
@@ -31,6 +30,8 @@ pub(crate) enum Content {
     Json,
     Sqlite,
     Rdb,
+    /// In something else.
+    Wrapped,
     Unknown,
 }
 
@@ -41,8 +42,8 @@ impl Content {
             return None;
         }
         let mut head = Vec::new();
-        File::open(path).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
-        Some(Self::told(&head))
+        File::open(path).ok()?.take(Layer::BEGINNING as u64).read_to_end(&mut head).ok()?;
+        Some(if Layer::at(&head).is_some() { Self::Wrapped } else { Self::told(&head) })
     }
 
     fn told(head: &[u8]) -> Self {
@@ -112,8 +113,8 @@ fn refused(content: Content, name: &str, inside: &Unwrapped) -> Error {
 /// The key that opens what is encrypted, where one is named.
 fn key(context: &Context) -> Result<Option<EnvelopeKey>> {
     let common = &context.common;
-    let passphrase = std::env::var(PASSPHRASE).ok().filter(|passphrase| !passphrase.is_empty());
-    let read = |path| EnvelopeKey::read(path, &common.encrypt_algo, passphrase.as_ref().map(String::as_bytes));
+    let passphrase = std::env::var_os(PASSPHRASE).filter(|passphrase| !passphrase.is_empty());
+    let read = |path| EnvelopeKey::read(path, &common.encrypt_algo, passphrase.as_deref().map(OsStrExt::as_bytes));
     common.encrypt_rsa_key.as_deref().map(read).transpose()
 }
 

@@ -108,7 +108,10 @@ pub trait System: Sized + Send + Sync + 'static {
     type Selection: Selection<Batch = Self::Batch>;
 
     /// Takes the secrets out of a batch that is about to leave for a file, and says how many it took.
-    fn strip_secrets(batch: &mut Self::Batch) -> u64;
+    ///
+    /// # Errors
+    /// What cannot be read may hold secrets.
+    fn strip_secrets(batch: &mut Self::Batch) -> Result<u64>;
 }
 
 /// What of a volume a copy carries, where that is not all of it. It is learned from some kinds in one pass or more, and

@@ -115,7 +115,7 @@ impl<C: Cut> Feed<C> {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::engine("reading on", error)),
+                Err(error) => return Err(Error::io("reading on", error)),
             }
         }
     }

@@ -105,7 +105,7 @@ pub fn copy<S: System>(
     let first = loaders.first_mut().ok_or_else(no_loader)?;
     let mut rows = merged.rows.clone();
     let mut emit = |outcome| settle_one(outcome, needs, first.as_mut(), &mut rows, monitor);
-    let settled = merged.settle(&options.spill, copy.ledger_bytes(), &mut emit)?;
+    let settled = merged.settle(copy.sieve, &options.spill, copy.ledger_bytes(), &mut emit)?;
     for loader in loaders {
         stop.check()?;
         loader.finish()?;

@@ -8,7 +8,7 @@ use metaferry_codecs::system::{Batch, Outcome, System};
 
 use crate::spill::SpillDir;
 use crate::survey::{Survey, Surveyed};
-use crate::{Findings, Result, Sieve};
+use crate::{Error, Findings, Result, Sieve};
 
 /// What is taken out of batches on their way to a target.
 pub(crate) struct Leaving<S: System> {
@@ -51,7 +51,11 @@ impl<S: System> Observer<S> {
             sieve(&mut batch, &mut self.findings);
         }
         if self.leaving.secrets {
-            self.findings.stripped += S::strip_secrets(&mut batch);
+            let stripped = S::strip_secrets(&mut batch).map_err(|error| {
+                Error::from(error)
+                    .hint("secrets cannot be taken out of what cannot be read; --keep-secrets leaves them in")
+            });
+            self.findings.stripped += stripped?;
         }
         if batch.is_empty() {
             return Ok(None);
@@ -103,12 +107,16 @@ impl<S: System> Merged<S> {
     /// Settles the census; `emit` gets the rows it worked out and those it amends, and the tally follows them.
     pub(crate) fn settle(
         mut self,
+        sieve: Option<Sieve<S>>,
         dir: &SpillDir,
         budget_bytes: usize,
         emit: &mut dyn FnMut(Outcome<S::Batch>) -> Result<()>,
     ) -> Result<Settled<S>> {
         let (tally, findings) = (&mut self.tally, &mut self.findings);
-        self.surveyed.settle(dir, budget_bytes, &mut |outcome| {
+        self.surveyed.settle(dir, budget_bytes, &mut |mut outcome| {
+            if let (Outcome::Derived(batch), Some(sieve)) = (&mut outcome, sieve) {
+                sieve(batch, findings);
+            }
             match &outcome {
                 Outcome::Derived(batch) => batch.tally_canonical(tally),
                 Outcome::Amend { before, after } => {

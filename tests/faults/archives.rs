@@ -171,8 +171,9 @@ fn what_is_newer_is_named() {
         (1, "\"inode\"", "\"colour\":1,\"inode\"", "colour"),
     ];
     for (frame, from, to, named) in cases {
-        let bytes = forged(&whole, frame, from, to);
-        assert_ne!(bytes, whole, "{from} is not in frame {frame}");
+        // Which kinds come first is a matter of who is faster.
+        let forged = (frame..frame + 9).map(|frame| forged(&whole, frame, from, to)).find(|bytes| *bytes != whole);
+        let bytes = forged.expect("some segment has it");
         std::fs::write(folder.path("newer"), &bytes).unwrap();
         let piped =
             shell("\"$m\" load - \"$2\" < <(cat \"$1\")", &[&folder.path("newer"), &folder.sqlite("target.db")]);

@@ -12,7 +12,9 @@ const LATER: &str = "
         local all = redis.call('HGETALL', key)
         for at = 1, #all, 2 do
             local name, value = all[at], all[at + 1]
-            if done < 2 and key ~= 'd1' and #key < 10 and value:byte(1) == 1 then
+            local record = redis.call('GET', 'i' .. string.format('%d', struct.unpack('>I8', value:sub(2, 9))))
+            local names = record and record:byte(51)
+            if done < 2 and key ~= 'd1' and #key < 10 and value:byte(1) == 1 and names == 1 then
                 if done == 0 then redis.call('HDEL', key, name) end
                 redis.call('HSET', 'd1', 'later-' .. done, value)
                 done = done + 1

@@ -17,15 +17,12 @@ pub const ACL_MAX_ID: &[u8] = b"aclMaxId";
 /// The last delegation token id used; as with ACLs.
 pub const TOKEN_MAX_ID: &[u8] = b"krbTokenMaxId";
 
-/// The last line of the change log; JuiceFS's binary dumps and what was loaded from them have it among the counters.
-pub const LAST_CHANGELOG: &[u8] = b"lastChangelog";
-
 /// When background jobs last ran: carried, never compared.
 pub const CLOCKS: [&[u8]; 5] =
     [b"lastCleanupSessions", b"lastCleanupFiles", b"nextCleanupSlices", b"lastCleanupTrash", b"lastCleanupChangelog"];
 
 /// Every counter that a volume can have.
-pub const ALL: [&[u8]; 14] = [
+pub const ALL: [&[u8]; 13] = [
     NEXT_INODE,
     NEXT_CHUNK,
     NEXT_SESSION,
@@ -39,7 +36,6 @@ pub const ALL: [&[u8]; 14] = [
     b"nextCleanupSlices",
     b"lastCleanupTrash",
     b"lastCleanupChangelog",
-    LAST_CHANGELOG,
 ];
 
 /// The value as it is compared: never below the first that is ever handed out.

@@ -25,6 +25,7 @@ pub use kinds::{
 pub use selection::{Reach, Selection};
 pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};
 
+use crate::Result;
 use crate::system::System;
 
 /// The root of the volume.
@@ -68,17 +69,16 @@ impl System for JuiceFs {
     type Census = Census;
     type Selection = Selection;
 
-    fn strip_secrets(batch: &mut Batch) -> u64 {
+    fn strip_secrets(batch: &mut Batch) -> Result<u64> {
         match batch {
-            Batch::Setting(rows) => rows
-                .iter_mut()
-                .filter_map(|row| setting::strip_secrets(&mut row.document.0).ok())
-                .map(|all| all.len() as u64)
-                .sum(),
+            Batch::Setting(rows) => rows.iter_mut().try_fold(0, |sum, row| {
+                let stripped = setting::strip_secrets(&mut row.document.0)?;
+                Ok(sum + stripped.len() as u64)
+            }),
             Batch::Token(rows) => {
-                rows.iter_mut().map(|row| u64::from(!std::mem::take(&mut row.token).is_empty())).sum()
+                Ok(rows.iter_mut().map(|row| u64::from(!std::mem::take(&mut row.token).is_empty())).sum())
             }
-            _ => 0,
+            _ => Ok(0),
         }
     }
 }

@@ -82,18 +82,30 @@ pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
     let mut fields = parse(document)?;
     let mut stripped = Vec::new();
     let is_protected = has_protected_key(&fields);
-    for name in SECRETS {
-        let Some(Value::String(secret)) = fields.get_mut(name) else { continue };
+    for (found, value) in fields.iter_mut() {
+        // Go takes a field whatever its case.
+        let Some(name) = SECRETS.into_iter().find(|name| name.eq_ignore_ascii_case(found)) else { continue };
+        let Value::String(secret) = value else { continue };
         let protected = name == "EncryptKey" && is_protected;
         if !secret.is_empty() && secret != REMOVED && !protected {
             REMOVED.clone_into(secret);
             stripped.push(name);
         }
     }
-    if !stripped.is_empty() {
+    if !stripped.is_empty() || has_twice(document) {
         *document = go_text(&fields);
     }
     Ok(stripped)
+}
+
+/// Whether a secret stands there twice: only the last was read.
+fn has_twice(document: &[u8]) -> bool {
+    let text = document.to_ascii_lowercase();
+    let times = |name: &str| {
+        let name = format!("\"{}\"", name.to_ascii_lowercase());
+        text.windows(name.len()).filter(|window| *window == name.as_bytes()).count()
+    };
+    SECRETS.into_iter().any(|name| times(name) > 1)
 }
 
 /// Whether a passphrase protects the key for data encryption, however the setting stores it.

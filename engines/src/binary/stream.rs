@@ -12,9 +12,6 @@ use metaferry_pipeline::{About, Emit, Error, Partition, Result, Scope, Snapshot}
 
 use crate::feed::{Cut, Feed, Turn, held};
 
-/// How many counters are held: JuiceFS has thirteen.
-const MAX_COUNTERS: usize = 1 << 16;
-
 /// A dump that is read by several workers at a time.
 pub(super) struct BinarySnapshot {
     about: About,
@@ -31,6 +28,7 @@ struct Whole {
     setting: Option<Setting>,
     /// Each counter with the byte it was read at: where one comes twice, the last counts.
     counters: BTreeMap<Vec<u8>, (u64, i64)>,
+    unknown_counters: u64,
     /// The largest id of a rule, which JuiceFS takes for the counter of rules.
     highest_rule: u32,
 }
@@ -98,7 +96,11 @@ impl BinarySnapshot {
         ] {
             out.left_behind(what, count);
         }
-        let counters = held(&self.whole).take_counters();
+        let (counters, unknown) = {
+            let mut whole = held(&self.whole);
+            (whole.take_counters(), whole.unknown_counters)
+        };
+        out.left_behind("unknown counters", unknown);
         out.emit(counters.into())
     }
 }
@@ -115,13 +117,14 @@ impl Whole {
 
     fn counters(&mut self, byte: u64, rows: Vec<Counter>) -> Result<()> {
         for row in rows {
+            if !counter::ALL.contains(&row.name.as_slice()) {
+                self.unknown_counters += 1;
+                continue;
+            }
             let place = self.counters.entry(row.name).or_insert((byte, row.value));
             if byte >= place.0 {
                 *place = (byte, row.value);
             }
-        }
-        if self.counters.len() > MAX_COUNTERS {
-            return Err(Error::corrupt(format!("there are more than {MAX_COUNTERS} counters in it")));
         }
         Ok(())
     }

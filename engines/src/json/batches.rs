@@ -1,8 +1,11 @@
 //! Rows that were read and wait to be handed on, kind by kind.
 
+use std::collections::BTreeMap;
+
 use metaferry_codecs::juicefs::{
     Acl, Batch, Chunk, Counter, DelFile, DirStat, Edge, JuiceFs, Node, Parent, Quota, Setting, Symlink, Xattr,
 };
+use metaferry_codecs::system::Finding;
 use metaferry_pipeline::{Emit, Result};
 
 /// Bytes of rows at which they are handed on, whatever their number.
@@ -24,7 +27,9 @@ pub(super) struct Batches {
     pub(super) del_files: Vec<DelFile>,
     pub(super) settings: Vec<Setting>,
     /// What is seen and not carried.
-    pub(super) left: Vec<(&'static str, u64)>,
+    left: BTreeMap<&'static str, u64>,
+    /// What is wrong with the whole.
+    found: Vec<Finding>,
     held_bytes: usize,
 }
 
@@ -32,6 +37,16 @@ impl Batches {
     /// Counts bytes that rows hold.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.held_bytes += bytes;
+    }
+
+    /// Counts what is seen and not carried.
+    pub(super) fn leave(&mut self, what: &'static str, count: u64) {
+        *self.left.entry(what).or_default() += count;
+    }
+
+    pub(super) fn find(&mut self, sort: &'static str, text: String) {
+        self.hold(text.len());
+        self.found.push(Finding { sort, text, mendable: false });
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -50,7 +65,8 @@ impl Batches {
             };
         }
         hand_on!(settings nodes edges chunks symlinks xattrs stats acls parents quotas counters del_files);
-        self.left.drain(..).for_each(|(what, count)| out.left_behind(what, count));
+        std::mem::take(&mut self.left).into_iter().for_each(|(what, count)| out.left_behind(what, count));
+        self.found.drain(..).for_each(|finding| out.found(finding));
         Ok(())
     }
 }

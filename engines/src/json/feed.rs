@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind as IoKind, Read};
 
+use metaferry_codecs::Error as CodecError;
 use metaferry_codecs::juicefs::dump::{Event, Walk};
 use metaferry_pipeline::{Error, Result};
 
@@ -20,11 +21,22 @@ pub(super) struct Feed {
     /// Bytes before the buffer.
     passed: u64,
     is_drained: bool,
+    /// Why the last step did not succeed.
+    failed: Option<CodecError>,
 }
 
 impl Feed {
     pub(super) fn new(input: Box<dyn Read + Send>) -> Self {
-        Self { input, walk: Walk::new(), buffer: Vec::new(), begin: 0, end: 0, passed: 0, is_drained: false }
+        Self {
+            input,
+            walk: Walk::new(),
+            buffer: Vec::new(),
+            begin: 0,
+            end: 0,
+            passed: 0,
+            is_drained: false,
+            failed: None,
+        }
     }
 
     pub(super) fn walk(&self) -> &Walk {
@@ -43,13 +55,25 @@ impl Feed {
             let mut rest = unread;
             match self.walk.step(&mut rest) {
                 Ok(event) => {
+                    self.failed = None;
                     self.begin += unread.len() - rest.len();
                     if event.is_some() {
                         return Ok(event);
                     }
                 }
                 Err(error) if self.is_drained || unread.len() >= MOST_BYTES => return Err(Error::from(error)),
-                Err(_) => self.fill()?,
+                // Where more of it changed nothing, it is no lack of input.
+                Err(error @ CodecError::Malformed { .. }) if self.failed.as_ref() == Some(&error) => {
+                    return Err(Error::from(error));
+                }
+                Err(error) => {
+                    let enough = 2 * unread.len();
+                    self.failed = Some(error);
+                    self.fill()?;
+                    while !self.is_drained && self.end - self.begin < enough {
+                        self.fill()?;
+                    }
+                }
             }
         }
         self.end_of_input()?;
@@ -90,7 +114,7 @@ impl Feed {
                     return Ok(());
                 }
                 Err(error) if error.kind() == IoKind::Interrupted => {}
-                Err(error) => return Err(Error::engine("reading the dump", error)),
+                Err(error) => return Err(Error::io("reading the dump", error)),
             }
         }
     }

@@ -9,7 +9,7 @@ use metaferry_codecs::system::Batch as _;
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{About, Commit, Error, Findings, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop};
 
-use super::held::{Held, Loaded, bug};
+use super::held::{Held, Loaded};
 use super::print::Printer;
 use super::shelves::SHELVED;
 
@@ -86,7 +86,7 @@ impl ListingSink {
     fn entry(&mut self, loaded: &Loaded) -> Result<()> {
         let node = loaded.shelves.read(Kind::Node)?.node(ROOT_INODE)?.cloned().ok_or_else(no_node)?;
         let mut printer = Printer::new(&loaded.shelves, &loaded.rules, &Arc::default())?;
-        let text = printer.entry(ROOT_INODE, node.kind)?;
+        let text = printer.entry(ROOT_INODE, node.parent, node.kind)?;
         self.write(&text)
     }
 
@@ -94,7 +94,7 @@ impl ListingSink {
         let (mut nodes, mut edges) = (loaded.shelves.read(Kind::Node)?, loaded.shelves.read(Kind::Edge)?);
         let here = nodes.node(ROOT_INODE)?.cloned().ok_or_else(no_node)?;
         if here.kind != FileType::DIRECTORY {
-            let text = self.line(b".", &here);
+            let text = self.line(b".", &Node { inode: here.parent, ..here });
             return self.write(&text);
         }
         let mut spot = edges.seek(ROOT_INODE)?;
@@ -141,7 +141,7 @@ impl ListingSink {
 }
 
 fn no_node() -> Error {
-    bug("a listing without the node that is listed")
+    Error::corrupt("there is an entry, but it has no node")
 }
 
 /// Type and permissions, as `ls` writes them.

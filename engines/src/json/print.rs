@@ -15,6 +15,8 @@ use super::tree::{Page, Step};
 pub(super) struct Counts {
     /// Chunks behind the end of their file.
     pub(super) beyond: AtomicU64,
+    /// Rules that are named, and not there.
+    pub(super) rules: AtomicU64,
 }
 
 /// Prints pages, one after another, with readers of its own.
@@ -48,12 +50,12 @@ impl Printer {
             match step {
                 Step::Root(name, inode) => {
                     self.writer.root(name);
-                    self.begin(*inode, FileType::DIRECTORY)?;
+                    self.begin((*inode, *inode), FileType::DIRECTORY)?;
                     self.writer.entries();
                 }
                 Step::Enter { name, inode, kind, is_first } => {
                     self.writer.enter(page.name(name), *is_first);
-                    self.begin(*inode, *kind)?;
+                    self.begin((*inode, *inode), *kind)?;
                     if *kind == FileType::DIRECTORY {
                         self.writer.entries();
                     } else {
@@ -69,18 +71,18 @@ impl Printer {
         Ok(std::mem::take(&mut self.writer.out))
     }
 
-    /// The text of one entry, what is in it aside.
-    pub(super) fn entry(&mut self, inode: u64, kind: FileType) -> Result<Vec<u8>> {
+    /// The text of one entry, what is in it aside; `shown` is the inode that is printed.
+    pub(super) fn entry(&mut self, inode: u64, shown: u64, kind: FileType) -> Result<Vec<u8>> {
         self.writer.indent = 0;
         self.writer.out.push(b'{');
-        self.begin(inode, kind)?;
+        self.begin((inode, shown), kind)?;
         self.writer.leave();
         self.writer.out.push(b'\n');
         Ok(std::mem::take(&mut self.writer.out))
     }
 
     /// Prints what an entry has, but for its children and its end.
-    fn begin(&mut self, inode: u64, kind: FileType) -> Result<()> {
+    fn begin(&mut self, (inode, shown): (u64, u64), kind: FileType) -> Result<()> {
         let is_directory = kind == FileType::DIRECTORY;
         // What has no node is printed nevertheless, as JuiceFS with Redis does (`redis.go: dumpEntries`).
         let missing = Node { inode, kind, nlink: if is_directory { 2 } else { 1 }, ..Node::default() };
@@ -89,14 +91,19 @@ impl Printer {
         if node.kind == FileType::REGULAR {
             node.length = length;
         }
+        node.inode = shown;
         self.writer.attr(&node);
         if kind == FileType::SYMLINK {
             self.symlink(inode)?;
         }
         self.xattrs(inode)?;
         for (role, id) in [(AclRole::Access, node.access_acl), (AclRole::Default, node.default_acl)] {
-            if let Some(rule) = self.rules.get(&id) {
-                self.writer.acl(role, rule);
+            match self.rules.get(&id) {
+                _ if id == 0 => {}
+                Some(rule) => self.writer.acl(role, rule),
+                None => {
+                    self.counts.rules.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         if kind == FileType::REGULAR { self.chunks(inode, node.length) } else { Ok(()) }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use metaferry_codecs::juicefs::dump::{AclRole, Event, Rule, Tree, counter_name};
 use metaferry_codecs::juicefs::{
     Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, MAX_NAME, Node, ROOT_INODE, Setting, Slices, Symlink,
-    TRASH_INODE, Xattr, acl, setting, used_space,
+    TRASH_INODE, Xattr, acl, counter, setting, used_space,
 };
 use metaferry_codecs::system::Finding;
 use metaferry_pipeline::spill::SpillDir;
@@ -18,6 +18,8 @@ use super::totals::{Totals, Use};
 
 /// The length JuiceFS gives a directory, in bytes (`dump.go: decodeEntry`).
 const DIRECTORY_LENGTH: u64 = 4096;
+/// What may stand before the attributes of an entry.
+const MOST_EARLY: usize = 4096;
 /// The mode of the trash (`base.go: Init`).
 const TRASH_MODE: u16 = 0o555;
 
@@ -92,7 +94,11 @@ impl Rows {
     /// part of a volume has the counters of the whole.
     fn has_shortage(&self) -> bool {
         let is_whole = self.has_trash && self.root == ROOT_INODE;
-        is_whole && self.promised.is_some_and(|promised| promised - self.counted > promised / 100)
+        is_whole && self.promised.is_some_and(|promised| promised.saturating_sub(self.counted) > promised / 100)
+    }
+
+    pub(super) fn has_counters(&self) -> bool {
+        self.promised.is_some()
     }
 
     pub(super) fn shortage(&self) -> Option<Finding> {
@@ -152,11 +158,12 @@ impl Rows {
 
     fn attr(&mut self, mut node: Node, out: &mut Batches) -> Result<()> {
         let is_root = self.stack.len() == 1;
-        let is_ours = |inode| self.stack.iter().filter_map(|open| open.node.as_ref()).any(|node| node.inode == inode);
         if is_root && self.tree == Tree::Files {
             self.root = std::mem::replace(&mut node.inode, ROOT_INODE);
         }
-        if node.kind == FileType::DIRECTORY && is_ours(node.inode) {
+        let is_known = self.seen.contains(node.inode);
+        let is_above = |open: &Open| open.node.as_ref().is_some_and(|above| above.inode == node.inode);
+        if is_known && node.kind == FileType::DIRECTORY && self.stack.iter().any(is_above) {
             return Err(wrong(format!("directory {} is inside itself", node.inode)));
         }
         let parent =
@@ -184,6 +191,9 @@ impl Rows {
     fn field(&mut self, event: Event, out: &mut Batches) -> Result<()> {
         let Some(open) = self.stack.last_mut() else { return Err(wrong("a field outside a tree")) };
         let Some(node) = &mut open.node else {
+            if open.early.len() >= MOST_EARLY {
+                return Err(Error::unsupported("an entry whose attributes stand behind much else that it has"));
+            }
             open.early.push(event);
             return Ok(());
         };
@@ -209,6 +219,7 @@ impl Rows {
                 let mut content = Vec::new();
                 acl::encode(&rule, &mut content);
                 let id = *self.rules.entry(content).or_insert_with(|| {
+                    out.hold(size_of::<Rule>() + rule.users.0.len() + rule.groups.0.len());
                     out.acls.push(Rule { id: next, ..*rule });
                     next
                 });
@@ -234,7 +245,12 @@ impl Rows {
             return self.root(node, &open, out);
         }
         if open.is_passed || (is_directory && !open.is_new) {
-            out.left.push(("entries of directories that were seen elsewhere before", 1));
+            if !open.is_passed {
+                let place = format!("{}/{}", self.path(), String::from_utf8_lossy(&open.name));
+                let what = "is here too; neither this entry nor what is below it is carried";
+                out.find("directory twice", format!("{place}: directory {} {what}", node.inode));
+            }
+            out.leave("entries of directories that were seen elsewhere before", 1);
             return Ok(());
         }
         self.name(&node, &mut open, out)?;
@@ -275,8 +291,8 @@ impl Rows {
 
     /// What a directory holds becomes known with its end.
     fn directory(&mut self, node: &mut Node, open: &Open, out: &mut Batches) -> Result<()> {
-        let in_trash = node.inode >= TRASH_INODE;
-        node.nlink = if in_trash { 2 } else { open.directories.saturating_add(2) };
+        let in_trash = self.tree == Tree::Trash;
+        node.nlink = if node.inode >= TRASH_INODE { 2 } else { open.directories.saturating_add(2) };
         if node.inode != TRASH_INODE {
             let Use { space, inodes } = open.children;
             out.stats.push(DirStat { inode: node.inode, length: open.length, space, inodes });
@@ -309,18 +325,23 @@ impl Rows {
                 if name == b"usedInodes" {
                     self.promised = Some(value);
                 }
-                out.counters.push(Counter { name: counter_name(&name).to_vec(), value });
+                let name = counter_name(&name);
+                if counter::ALL.contains(&name) {
+                    out.counters.push(Counter { name: name.to_vec(), value });
+                } else {
+                    out.leave("unknown counters", 1);
+                }
             }
             Event::Sustained(_, inodes) => {
                 self.counted += inodes.len() as i64;
-                out.left.push(("inodes that sessions kept open", inodes.len() as u64));
+                out.leave("inodes that sessions kept open", inodes.len() as u64);
             }
             Event::DelFile(inode, length, expire) => {
                 out.hold(size_of::<DelFile>());
                 out.del_files.push(DelFile { inode, length, expire });
             }
             Event::Quota(class, id, limits) => self.totals.quota(class, id, limits),
-            Event::ChangeLog => out.left.push(("lines of the change log", 1)),
+            Event::ChangeLog => out.leave("lines of the change log", 1),
             _ => {}
         }
         Ok(())

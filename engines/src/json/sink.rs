@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use metaferry_codecs::juicefs::dump::Head;
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE};
+use metaferry_codecs::system::Finding;
 use metaferry_pipeline::spill::{SpillDir, Spot};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{About, Commit, Error, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop};
@@ -164,6 +165,12 @@ impl Writing {
         let mut findings = Findings::default();
         findings.left_behind("second names of directories", walk.doubled);
         findings.left_behind("chunks behind the end of their file", counts.beyond.load(Ordering::Relaxed));
+        let rules = counts.rules.load(Ordering::Relaxed);
+        if rules > 0 {
+            let text =
+                format!("{rules} times a node names a rule of access control that is not there: it is printed without");
+            findings.found(Finding { sort: "rule missing", text, mendable: false });
+        }
         for (kind, what) in [
             (Kind::Node, "nodes that no entry leads to"),
             (Kind::Edge, "entries of directories that no entry leads to"),

@@ -100,6 +100,12 @@ impl Dump {
             return Err(Error::corrupt("it has no FSTree"));
         }
         rows.end(batches);
+        if !rows.has_counters() {
+            batches.find(
+                "no counters",
+                "there are no Counters in it: next inode and slice are those of its tree".to_owned(),
+            );
+        }
         if let Some(finding) = rows.shortage() {
             out.found(finding);
         }

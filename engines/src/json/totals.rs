@@ -115,12 +115,14 @@ fn links(nodes: Sorted, names: &mut Sums<1>, batches: &mut Batches, out: &mut dy
                 batches.parents.push(Parent { inode, parent, count });
                 name = names.next()?;
             }
-            match batches.parents.get(begin..) {
-                Some([Parent { parent, count: 1, .. }]) => {
-                    node.parent = *parent;
-                    batches.parents.truncate(begin);
-                }
-                _ => node.parent = 0,
+            let own = batches.parents.get(begin..).unwrap_or_default().iter().filter(|row| row.inode == node.inode);
+            let names = own.clone().map(|row| row.count).sum::<i64>();
+            // What a dump says of it is not looked at (`dump.go: loadEntry`).
+            node.nlink = u32::try_from(names).unwrap_or(u32::MAX);
+            node.parent = 0;
+            if names == 1 {
+                node.parent = own.map(|row| row.parent).next().unwrap_or_default();
+                batches.parents.retain(|row| row.inode != node.inode);
             }
             batches.hold(size_of::<Node>() + size_of_val(batches.parents.get(begin..).unwrap_or_default()));
             batches.nodes.push(node);
@@ -132,6 +134,10 @@ fn links(nodes: Sorted, names: &mut Sums<1>, batches: &mut Batches, out: &mut dy
     // Of nodes that had one name where they came by first: a census finds them.
     while let Some(([inode, parent], [count])) = name {
         batches.parents.push(Parent { inode, parent, count });
+        batches.hold(size_of::<Parent>());
+        if batches.is_full() {
+            batches.flush(out)?;
+        }
         name = names.next()?;
     }
     Ok(())

@@ -10,8 +10,10 @@ use roaring::RoaringTreemap;
 
 use super::shelves::{Rows, Shelves};
 
-/// Steps on a page: each may have large attributes.
+/// Steps on a page, at most: each may have large attributes.
 const PAGE_STEPS: usize = 256;
+/// Bytes of text on a page, about: an entry begins three lines, each indented by four bytes a directory above it.
+const PAGE_BYTES: usize = 512 << 10;
 
 /// Some steps of a tree.
 #[derive(Default)]
@@ -79,7 +81,9 @@ impl Walk {
 
     /// Fills a page; none where the tree has ended.
     pub(super) fn page(&mut self, mut page: Page) -> Result<Option<Page>> {
-        while page.steps.len() < PAGE_STEPS && !self.stack.is_empty() {
+        let mut bytes = 0;
+        while page.steps.len() < PAGE_STEPS && bytes < PAGE_BYTES && !self.stack.is_empty() {
+            bytes += 512 + 12 * self.stack.len();
             self.step(&mut page)?;
         }
         Ok(Some(page).filter(|page| !page.steps.is_empty()))

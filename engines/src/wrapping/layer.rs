@@ -69,12 +69,18 @@ impl fmt::Display for Layer {
 /// Whether what begins as zstd is an archive. One that was cut or damaged within its first frame is taken for an archive
 /// too: whoever reads those says best what is wrong.
 fn is_archive(beginning: &[u8]) -> bool {
-    let mut text = [0; ARCHIVE.len()];
-    let read = Decoder::with_buffer(beginning).and_then(|decoder| decoder.single_frame().read_exact(&mut text));
-    match read {
-        Ok(()) => text == *ARCHIVE,
-        Err(_) => beginning.len() < MOST,
+    let Ok(decoder) = Decoder::with_buffer(beginning) else { return true };
+    let (mut decoder, mut text, mut length) = (decoder.single_frame(), [0; ARCHIVE.len()], 0);
+    while let Some(room) = text.get_mut(length..).filter(|room| !room.is_empty()) {
+        match decoder.read(room) {
+            Ok(0) => return length > 2 && text.get(..length).is_some_and(|text| ARCHIVE.starts_with(text)),
+            Ok(more) => length += more,
+            Err(_) => {
+                return beginning.len() < MOST && text.get(..length).is_some_and(|text| ARCHIVE.starts_with(text));
+            }
+        }
     }
+    text == *ARCHIVE
 }
 
 struct Gzip(MultiGzDecoder<Counted>);

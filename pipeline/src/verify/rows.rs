@@ -130,7 +130,7 @@ fn unpacked<S: System>(kind: S::Kind, row: Option<Vec<u8>>) -> Result<(Tally<S::
     let (mut batch, mut text) = (S::Batch::empty(kind), Vec::new());
     batch.unpack(&row)?;
     batch.tally(&mut tally);
-    S::strip_secrets(&mut batch);
+    S::strip_secrets(&mut batch)?;
     batch.write_lines(&mut text);
     Ok((tally, Some(String::from_utf8_lossy(&text).trim_end().to_owned())))
 }

@@ -18,9 +18,6 @@ const COUNTERS: [(&str, &str); 6] = [
     ("nextTrash", "nextTrash"),
 ];
 
-/// Printed where it is not zero.
-const LAST_CHANGELOG: &str = "lastChangelog";
-
 /// A quota of a dump: its limits of space, in bytes, and of inodes.
 type Limits = (Limit, Limit);
 
@@ -49,11 +46,8 @@ impl Head {
         setting::write_dump(&self.setting, out)?;
         out.extend_from_slice(b",\n  \"Counters\": ");
         let value = |name: &str| self.counters.get(name.as_bytes()).copied().unwrap_or(0);
-        let mut counters: Map<String, Value> =
+        let counters: Map<String, Value> =
             COUNTERS.iter().map(|&(name, row)| (name.to_owned(), value(row).into())).collect();
-        if value(LAST_CHANGELOG) != 0 {
-            counters.insert(LAST_CHANGELOG.to_owned(), value(LAST_CHANGELOG).into());
-        }
         setting::write_indented(&Value::Object(counters), 1, out);
         let session = |(&sid, inodes): (&u64, &Vec<u64>)| serde_json::json!({ "sid": sid, "inodes": inodes });
         out.extend_from_slice(b",\n  \"Sustained\": ");
@@ -99,5 +93,5 @@ pub fn counter_name(name: &[u8]) -> &[u8] {
 /// Whether a dump has a counter that rows give this name.
 #[must_use]
 pub fn has_counter(name: &[u8]) -> bool {
-    name == LAST_CHANGELOG.as_bytes() || COUNTERS.iter().any(|(_, row)| row.as_bytes() == name)
+    COUNTERS.iter().any(|(_, row)| row.as_bytes() == name)
 }

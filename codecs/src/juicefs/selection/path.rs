@@ -96,7 +96,8 @@ impl AtPath {
         if self.reach == Reach::Everything {
             let mut below = lock(&self.pass.below);
             let room = MOST_REMEMBERED.saturating_sub(below.len());
-            below.extend(rows.iter().filter(|row| is_directory(row)).map(|row| (row.parent, row.inode)).take(room));
+            let unknown = rows.iter().filter(|row| is_directory(row) && !self.directories.contains(row.inode));
+            below.extend(unknown.map(|row| (row.parent, row.inode)).take(room));
         }
         if self.directories.is_empty() {
             return;
@@ -180,7 +181,9 @@ impl AtPath {
     }
 
     fn stays(&self, inode: u64) -> bool {
-        inode == self.inode || (self.named.contains(inode) && inode != ROOT_INODE)
+        // JuiceFS makes the root of the trash when it formats, and only then.
+        let is_trash = inode == TRASH_INODE && self.reach == Reach::Everything;
+        inode == self.inode || is_trash || (self.named.contains(inode) && inode != ROOT_INODE)
     }
 
     pub(super) fn keep(&self, batch: &mut Batch) -> Option<&'static str> {
@@ -188,10 +191,18 @@ impl AtPath {
             Batch::Node(rows) => {
                 rows.retain(|row| self.stays(row.inode));
                 rows.iter_mut().for_each(|row| {
+                    if row.inode == TRASH_INODE && row.inode != self.inode {
+                        return;
+                    }
                     if row.kind != FileType::DIRECTORY && row.inode != self.inode {
                         row.nlink = row.nlink.min(1 + self.more.of(row.inode));
                     }
-                    row.parent = if row.inode == self.inode { ROOT_INODE } else { self.new_name(row.parent) };
+                    // Of one that is only looked at, the parent tells what it was called.
+                    row.parent = match row.inode == self.inode {
+                        true if self.reach == Reach::Everything => ROOT_INODE,
+                        true => row.inode,
+                        false => self.new_name(row.parent),
+                    };
                     row.inode = self.new_name(row.inode);
                 });
             }

@@ -70,14 +70,18 @@ fn what_was_cut_or_not_finished_never_seems_whole() {
     let content = lines(3_000_000);
     for compression in BOTH {
         let whole = compressed(&content, Some(compression), 2, 1 << 16);
-        for length in (100..whole.len()).step_by(4999).chain(whole.len() - 20..whole.len()) {
+        for length in (Layer::BEGINNING..whole.len()).step_by(4999).chain(whole.len() - 20..whole.len()) {
             assert_eq!(inside(whole[..length].to_vec(), None).unwrap_err().kind(), ErrorKind::Corrupt, "{length}");
         }
         let mut out = Vec::new();
         let mut compressor = Compressor::new(&mut out, Some(compression), 2, &Stop::new()).unwrap();
         compressor.write_all(&content).unwrap();
         drop(compressor);
-        assert!(inside(out, None).is_err_and(|error| error.kind() == ErrorKind::Corrupt));
+        match inside(out.clone(), None) {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt),
+            // So little of it could be an archive too, which is cut then.
+            Ok(read) => assert!(compression == Compression::Zstd && read == out),
+        }
     }
 }
 
