@@ -1,7 +1,8 @@
 //! Rows out of the events of a walk: it keeps the directories that are open, which inodes came by already, and gives ACL
 //! rules their ids.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher};
 
 use metaferry_codecs::juicefs::dump::{AclRole, Event, Rule, Tree, counter_name};
 use metaferry_codecs::juicefs::{
@@ -18,6 +19,8 @@ use super::totals::{Totals, Use};
 
 /// The length JuiceFS gives a directory, in bytes (`dump.go: decodeEntry`).
 const DIRECTORY_LENGTH: u64 = 4096;
+/// The names of one directory that are compared, so that none comes twice.
+const MOST_NAMES: usize = 2 << 20;
 /// What may stand before the attributes of an entry.
 const MOST_EARLY: usize = 4096;
 /// The mode of the trash (`base.go: Init`).
@@ -41,8 +44,8 @@ struct Open {
     length: i64,
     /// All that is below it.
     below: Use,
-    /// The name of its last child.
-    last_name: Option<Vec<u8>>,
+    /// The names of its children, hashed.
+    names: HashSet<u64>,
 }
 
 /// What was read of a dump.
@@ -147,10 +150,11 @@ impl Rows {
         if parent.node.as_ref().is_some_and(|node| node.kind != FileType::DIRECTORY) {
             return Err(wrong("entries of something that is no directory"));
         }
-        if parent.last_name.as_ref() == Some(&name) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&name);
+        if parent.names.len() < MOST_NAMES && !parent.names.insert(hasher.finish()) {
             return Err(wrong(format!("{:?} is there twice", String::from_utf8_lossy(&name))));
         }
-        parent.last_name = Some(name.clone());
         let is_passed = parent.is_passed || !parent.is_new;
         self.stack.push(Open { name, is_passed, ..Open::default() });
         Ok(())
