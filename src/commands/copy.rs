@@ -41,27 +41,42 @@ pub(crate) struct Migrate {
     pub(crate) live: bool,
 }
 
+/// What goes into a file: how that is written, and what of the source is carried.
+pub(crate) struct IntoFile<'a> {
+    pub(crate) format: Option<Format>,
+    pub(crate) copy: &'a CopyArgs,
+}
+
 /// An engine into a file; either order of the two is right.
-pub(crate) fn dump(
-    context: &Context,
-    source: &str,
-    target: &str,
-    format: Option<Format>,
-    args: &CopyArgs,
-) -> Result<Outcome> {
+pub(crate) fn dump(context: &Context, source: &str, target: &str, into: &IntoFile<'_>) -> Result<Outcome> {
     let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, true)?;
     if target.is_engine() {
         return Err(Error::config(format!("{target} is an engine; a dump goes to a file"))
             .hint("migrate copies an engine into another"));
     }
-    let options = context.copy_options(args);
-    let selected = selected(context, &source, args, &options)?;
-    run(
-        context,
-        &Route { verb: "dump", target, format, skip_trash: args.skip_trash || args.subdir.is_some() },
-        selected,
-        &options,
-    )
+    into_file(context, "dump", (&source, target), into)
+}
+
+/// A file into a file of another format.
+pub(crate) fn convert(context: &Context, source: &str, target: &str, into: &IntoFile<'_>) -> Result<Outcome> {
+    let (source, target) = (Place::parse(source)?, Place::parse(target)?);
+    if let Some(engine) = [&source, &target].into_iter().find(|place| place.is_engine()) {
+        return Err(Error::config(format!("{engine} is an engine; convert goes from a file to a file"))
+            .hint("dump copies an engine into a file, load a file into an engine"));
+    }
+    into_file(context, "convert", (&source, target), into)
+}
+
+fn into_file(
+    context: &Context,
+    verb: &'static str,
+    (source, target): (&Place, Place),
+    into: &IntoFile<'_>,
+) -> Result<Outcome> {
+    let options = context.copy_options(into.copy);
+    let selected = selected(context, source, into.copy, &options)?;
+    let skip_trash = into.copy.skip_trash || into.copy.subdir.is_some();
+    run(context, &Route { verb, target, format: into.format, skip_trash }, selected, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -81,29 +96,6 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
         tell(format_args!("note: {line}"));
     }
     Ok(outcome)
-}
-
-/// A file into a file of another format.
-pub(crate) fn convert(
-    context: &Context,
-    source: &str,
-    target: &str,
-    format: Option<Format>,
-    args: &CopyArgs,
-) -> Result<Outcome> {
-    let (source, target) = (Place::parse(source)?, Place::parse(target)?);
-    if let Some(engine) = [&source, &target].into_iter().find(|place| place.is_engine()) {
-        return Err(Error::config(format!("{engine} is an engine; convert goes from a file to a file"))
-            .hint("dump copies an engine into a file, load a file into an engine"));
-    }
-    let options = context.copy_options(args);
-    let selected = selected(context, &source, args, &options)?;
-    run(
-        context,
-        &Route { verb: "convert", target, format, skip_trash: args.skip_trash || args.subdir.is_some() },
-        selected,
-        &options,
-    )
 }
 
 /// An engine into another, empty one.

@@ -25,8 +25,12 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 
 fn one(context: &Context, command: Command) -> Result<Outcome> {
     match command {
-        Command::Dump { source, target, format, copy } => copy::dump(context, &source, &target, format, &copy),
-        Command::Convert { source, target, format, copy } => copy::convert(context, &source, &target, format, &copy),
+        Command::Dump { source, target, format, copy } => {
+            copy::dump(context, &source, &target, &copy::IntoFile { format, copy: &copy })
+        }
+        Command::Convert { source, target, format, copy } => {
+            copy::convert(context, &source, &target, &copy::IntoFile { format, copy: &copy })
+        }
         Command::Load { source, target, copy, mend, verify, strict, secret_key_file } => {
             let load = copy::Load { mend, verify, strict, secret_key_file };
             copy::load(context, &source, &target, &copy, &load)
