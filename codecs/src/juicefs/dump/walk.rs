@@ -195,7 +195,7 @@ impl Walk {
 
     fn top(&mut self, key: &[u8], reader: &mut Reader<'_>) -> Result<Option<Event>> {
         let frame = match key {
-            b"Setting" => return reader.skip().map(|text| Some(Event::Setting(text.to_vec()))),
+            b"Setting" => return setting(reader).map(Some),
             b"Counters" => Frame::Counters,
             b"Sustained" => Frame::Sustained,
             b"DelFiles" => Frame::DelFiles,
@@ -268,6 +268,15 @@ impl Walk {
         self.follows = false;
         event
     }
+}
+
+/// The setting; what is wrong in it is not shown, because it may be a secret.
+fn setting(reader: &mut Reader<'_>) -> Result<Event> {
+    let text = reader.skip().map_err(|error| match error {
+        Error::Malformed { .. } => Error::malformed("Setting", "it is no JSON"),
+        other => other,
+    })?;
+    Ok(Event::Setting(text.to_vec()))
 }
 
 fn number(reader: &mut Reader<'_>) -> Result<i64> {
