@@ -188,7 +188,7 @@ impl Walk {
             Frame::DelFiles => {
                 values::del_file(reader).map(|(inode, length, expire)| Some(Event::DelFile(inode, length, expire)))
             }
-            Frame::ChangeLog => reader.skip().map(|_| Some(Event::ChangeLog)),
+            Frame::ChangeLog => followed(reader, Reader::skip).map(|_| Some(Event::ChangeLog)),
             Frame::SkippedObject | Frame::SkippedList => self.skip(reader),
         }
     }
@@ -272,7 +272,7 @@ impl Walk {
 
 /// The setting; what is wrong in it is not shown, because it may be a secret.
 fn setting(reader: &mut Reader<'_>) -> Result<Event> {
-    let text = reader.skip().map_err(|error| match error {
+    let text = followed(reader, Reader::skip).map_err(|error| match error {
         Error::Malformed { .. } => Error::malformed("Setting", "it is no JSON"),
         other => other,
     })?;
@@ -284,7 +284,7 @@ fn number(reader: &mut Reader<'_>) -> Result<i64> {
 }
 
 /// Reads what has no end of its own: something must follow, or more input is needed to know that it is whole.
-fn followed<T>(reader: &mut Reader<'_>, read: impl FnOnce(&mut Reader<'_>) -> Result<T>) -> Result<T> {
+fn followed<'a, T>(reader: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
     let value = read(reader)?;
     if reader.at_end() { Err(Error::Truncated(WHAT)) } else { Ok(value) }
 }
