@@ -209,7 +209,7 @@ fn read_slice(reader: &mut Reader<'_>) -> Result<Slice> {
 }
 
 /// Reads a JSON list, calling `item` at the beginning of each item.
-fn list(reader: &mut Reader<'_>, mut item: impl FnMut(&mut Reader<'_>) -> Result<()>) -> Result<()> {
+pub(super) fn list<'a>(reader: &mut Reader<'a>, mut item: impl FnMut(&mut Reader<'a>) -> Result<()>) -> Result<()> {
     reader.expect(b'[')?;
     if reader.token(b']') {
         return Ok(());

@@ -9,6 +9,3 @@ mod stream;
 
 pub use sink::BinarySink;
 pub use source::BinarySource;
-
-#[cfg(test)]
-mod tests;

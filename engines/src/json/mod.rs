@@ -17,6 +17,3 @@ mod tree;
 pub use listing::{Listing, ListingSink};
 pub use sink::{JsonOptions, JsonSink};
 pub use source::JsonSource;
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use super::escape::unescape;
 use crate::field::Field;
 use crate::json::Reader;
 use crate::juicefs::kinds::{Acl, Node};
-use crate::juicefs::types::{AclEntries, FileType, Slice};
+use crate::juicefs::types::{self, AclEntries, FileType, Slice};
 use crate::{Error, Result};
 
 /// Reads an object, field by field; `field` says whether it knows the key, and has read the value then.
@@ -32,20 +32,7 @@ pub(super) fn object<'a>(
 
 /// Reads a list, or null for an empty one.
 pub(super) fn list<'a>(reader: &mut Reader<'a>, item: &mut dyn FnMut(&mut Reader<'a>) -> Result<()>) -> Result<()> {
-    if null(reader) {
-        return Ok(());
-    }
-    reader.expect(b'[')?;
-    if reader.token(b']') {
-        return Ok(());
-    }
-    loop {
-        item(reader)?;
-        if reader.token(b']') {
-            return Ok(());
-        }
-        reader.expect(b',')?;
-    }
+    if null(reader) { Ok(()) } else { types::list(reader, item) }
 }
 
 /// Steps over a null.

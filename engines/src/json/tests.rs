@@ -1,1 +1,0 @@
-//! Dumps, read and written.
