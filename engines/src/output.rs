@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind as IoKind, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use metaferry_pipeline::{Error, Result, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::claimed::Claimed;
@@ -121,7 +121,8 @@ impl Output {
     /// Appends a part and says where it begins, before compression.
     pub(crate) fn append(&mut self, part: &[u8]) -> Result<u64> {
         if self.is_broken {
-            return Err(Error::engine(self.name.clone(), "an earlier write went wrong"));
+            // Whoever wrote then has the error.
+            return Err(Error::new(ErrorKind::Stopped, format!("{}: an earlier write went wrong", self.name)));
         }
         if let Err(cause) = self.out.write_all(part) {
             self.is_broken = true;

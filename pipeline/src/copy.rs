@@ -1,12 +1,12 @@
 //! Copy: the one verb. Scans a snapshot with many workers, has every batch observed, loads it with many workers, settles
 //! the census, proves the target and commits it. It knows no store; where the orders do not fit, it sorts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::system::{Batch, Census, CensusOptions, Kind, Outcome, System};
+use metaferry_codecs::system::{Batch, Census, CensusOptions, Finding, Kind, Outcome, System};
 
 use crate::observe::{Leaving, Merged, Observer, Settled};
 use crate::scan::{Load, Scan};
@@ -119,7 +119,7 @@ pub fn copy<S: System>(
     }
     if options.prove {
         monitor.begin("prove", tally.total().rows);
-        prove(sink.as_mut(), &seal, &tally, &copy)?;
+        prove(sink.as_mut(), &seal, &tally, &copy)?.into_iter().for_each(|finding| findings.found(finding));
     }
     stop.check()?;
     monitor.begin("commit", 0);
@@ -164,20 +164,36 @@ fn settle_one<S: System>(
     }
 }
 
-/// Reads the target back and compares it with the tally of what was loaded.
-fn prove<S: System>(sink: &mut dyn Sink<S>, seal: &S::Batch, tally: &Tally<S::Kind>, copy: &Copy<'_, S>) -> Result<()> {
+/// Reads the target back and compares it with the tally of what was loaded. What the target worked out otherwise than the
+/// source did is found, and mended thereby.
+fn prove<S: System>(
+    sink: &mut dyn Sink<S>,
+    seal: &S::Batch,
+    tally: &Tally<S::Kind>,
+    copy: &Copy<'_, S>,
+) -> Result<Vec<Finding>> {
     let target = sink.uncommitted()?;
-    let mut found = crate::verify::tally(target.as_ref(), &Scope::default(), copy.options.threads, copy.stop)?;
+    let mut there = crate::verify::tally(target.as_ref(), &Scope::default(), copy.options.threads, copy.stop)?;
     target.finish()?;
-    seal.tally(&mut found);
-    let differences = tally.differences(&found);
-    let Some((kind, bucket, _)) = differences.first() else { return Ok(()) };
-    Err(Error::corrupt(format!(
-        "the target was read back and is not equal: {} kinds and buckets differ, the first is {} in bucket {bucket}",
-        differences.len(),
-        kind.info().name
-    ))
-    .hint("the target was not committed; run again, and report this if it comes again"))
+    seal.tally(&mut there);
+    let differences = tally.differences(&there);
+    let (own, wrong): (Vec<_>, Vec<_>) =
+        differences.into_iter().partition(|(kind, ..)| copy.needs.works_out.contains(*kind));
+    if let Some((kind, bucket, _)) = wrong.first() {
+        return Err(Error::corrupt(format!(
+            "the target was read back and is not equal: {} kinds and buckets differ, the first is {} in bucket {bucket}",
+            wrong.len(),
+            kind.info().name
+        ))
+        .hint("the target was not committed; run again, and report this if it comes again"));
+    }
+    let kinds: BTreeSet<S::Kind> = own.into_iter().map(|(kind, ..)| kind).collect();
+    let finding = |kind: S::Kind| {
+        let (given, worked_out) = (tally.of(kind).rows, there.of(kind).rows);
+        let text = format!("the source has {given} rows that do not follow from the others, {worked_out} do");
+        Finding { sort: kind.info().name, text, mendable: true }
+    };
+    Ok(kinds.into_iter().map(finding).collect())
 }
 
 type Loaders<S> = Vec<Box<dyn Loader<S>>>;

@@ -14,6 +14,8 @@ pub struct Needs {
     pub ordered: KindSet,
     /// Whether the batches of a partition must all come to one loader, in their order.
     pub affine: bool,
+    /// The kinds it has no rows of and works out from the others: what it says of them need not be what it was given.
+    pub works_out: KindSet,
     /// Whether it mends: wants what a census works out, and amends rows. Files do not; they carry rows as they are.
     pub mends: bool,
     /// Whether it wants derived rows at their default too, such as reference counts of one.

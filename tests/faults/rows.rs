@@ -56,12 +56,29 @@ fn damaged_rows_of_sqlite() {
 fn damaged_rows_of_redis() {
     let redis = Redis::start();
     expect(0, &["load", VOLUME, &redis.url()]);
-    let chunk = redis.cli(&["--raw", "--scan", "--pattern", "c*_0"]);
-    let inode = chunk.lines().next().unwrap().trim_start_matches('c').split('_').next().unwrap().to_owned();
+    let inode = file_with_two_names(&redis);
     redis.cli(&["SET", &format!("i{inode}"), &"x".repeat(50)]);
+    // Its parent rows are carried to where there are any.
     carried_but_for(&redis.url(), &format!("i{inode}"), 1);
     let redis = Redis::start();
     expect(0, &["load", VOLUME, &redis.url()]);
     redis.cli(&["HSET", "d1", "crooked", "abc"]);
     carried_but_for(&redis.url(), "d1", 1);
+}
+
+fn file_with_two_names(redis: &Redis) -> String {
+    let parents = redis.cli(&["--raw", "--scan", "--pattern", "p*"]);
+    parents.lines().next().unwrap().trim_start_matches('p').to_owned()
+}
+
+/// SQLite has no parent rows: there they follow from the entries, whatever the source says of them.
+#[test]
+fn parent_rows_that_follow_from_nothing() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    expect(0, &["load", VOLUME, &redis.url()]);
+    redis.cli(&["HSET", "p999999", "1", "2"]);
+    redis.cli(&["HINCRBY", &format!("p{}", file_with_two_names(&redis)), "1", "5"]);
+    let told = expect_error(3, &["migrate", &redis.url(), &folder.sqlite("volume.db")]);
+    assert!(told.contains("parent rows count") && told.contains("rows that do not follow from the others"), "{told}");
+    expect(0, &["info", &folder.sqlite("volume.db")]);
 }

@@ -80,6 +80,7 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
             loaders: LOADERS,
             ordered: KindSet::NONE,
             affine: true,
+            works_out: KindSet::NONE,
             mends: false,
             defaults: false,
             strips_secrets: !self.keep_secrets,

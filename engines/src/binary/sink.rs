@@ -64,6 +64,7 @@ impl Sink<JuiceFs> for BinarySink {
             loaders: LOADERS,
             ordered: KindSet::NONE,
             affine: true,
+            works_out: KindSet::NONE,
             mends: false,
             defaults: false,
             strips_secrets: !self.keep_secrets,

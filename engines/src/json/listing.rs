@@ -47,6 +47,7 @@ impl Sink<JuiceFs> for ListingSink {
             loaders: 1,
             ordered: KindSet::of(SHELVED),
             affine: false,
+            works_out: KindSet::NONE,
             mends: false,
             defaults: false,
             strips_secrets: true,

@@ -56,6 +56,7 @@ impl Sink<JuiceFs> for JsonSink {
             loaders: 1,
             ordered: KindSet::of(SHELVED),
             affine: false,
+            works_out: KindSet::NONE,
             mends: false,
             defaults: false,
             strips_secrets: !self.options.keep_secrets,

@@ -51,6 +51,7 @@ impl Sink<JuiceFs> for RedisSink {
             loaders: LOADERS,
             ordered: KindSet::NONE,
             affine: false,
+            works_out: KindSet::NONE,
             mends: true,
             defaults: false,
             strips_secrets: false,

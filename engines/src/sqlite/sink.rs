@@ -52,7 +52,15 @@ impl Sink<JuiceFs> for SqliteSink {
     fn needs(&self) -> Needs {
         // Tables keyed by a number grow at their end, or are read and written all over.
         let ordered = KindSet::of([Kind::Node, Kind::SliceRef, Kind::Symlink, Kind::DirStat]);
-        Needs { loaders: 1, ordered, affine: false, mends: true, defaults: true, strips_secrets: false }
+        Needs {
+            loaders: 1,
+            ordered,
+            affine: false,
+            works_out: KindSet::of([Kind::Parent]),
+            mends: true,
+            defaults: true,
+            strips_secrets: false,
+        }
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {

@@ -116,7 +116,15 @@ fn options(skip_damaged: bool) -> Options {
 /// Copies a selection of it into the strict store, and lists what is there then.
 fn selected(rows: &Rows, mends: bool) -> (Report<JuiceFs>, Vec<String>) {
     let ordered = KindSet::of([Kind::Edge]);
-    let needs = Needs { loaders: 1, ordered, affine: false, mends, defaults: mends, strips_secrets: false };
+    let needs = Needs {
+        loaders: 1,
+        ordered,
+        affine: false,
+        works_out: KindSet::NONE,
+        mends,
+        defaults: mends,
+        strips_secrets: false,
+    };
     let memory = Memory::<JuiceFs>::new(needs);
     let monitor = Arc::new(Monitor::default());
     let (options, stop) = (options(true), Stop::new());
@@ -178,6 +186,7 @@ fn damage_on_the_way_into_the_spool_fails_the_copy_unless_it_is_skipped() {
             loaders: 1,
             ordered: KindSet::NONE,
             affine: false,
+            works_out: KindSet::NONE,
             mends: false,
             defaults: false,
             strips_secrets: false,
