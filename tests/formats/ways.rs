@@ -130,6 +130,30 @@ fn files_are_converted_into_each_other() {
     assert!(error.contains("convert goes from a file to a file"), "{error}");
 }
 
+/// Its text is longer than what is held in memory of it.
+#[test]
+fn a_file_of_very_many_chunks_is_printed() {
+    let folder = Folder::new();
+    let volume = folder.sqlite("volume.db");
+    expect(0, &["load", "synthetic://?files=300&seed=5", &volume]);
+    let database = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
+    let many = "WITH RECURSIVE each(n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM each WHERE n < 299999) \
+        INSERT OR REPLACE INTO jfs_chunk (inode, indx, slices) SELECT (SELECT min(inode) FROM jfs_chunk), n, \
+        (SELECT slices FROM jfs_chunk LIMIT 1) FROM each";
+    database.execute(many, []).unwrap();
+    let grown = "UPDATE jfs_node SET length = 300000 * (64 << 20) WHERE inode = (SELECT min(inode) FROM jfs_chunk)";
+    database.execute(grown, []).unwrap();
+    let dump = folder.path("dump.json");
+    let text = |path: &str| std::fs::read_to_string(path).unwrap();
+    metaferry(&["dump", &volume, &dump, "--threads", "2"]);
+    let bytes = text(&dump).len();
+    assert!(bytes > 16 << 20, "{bytes} bytes");
+    metaferry(&["load", &dump, &folder.sqlite("loaded.db")]);
+    expect(0, &["dump", &folder.sqlite("loaded.db"), &folder.path("again.json")]);
+    let tree = |path: &str| text(path).split_once("\"FSTree\"").unwrap().1.to_owned();
+    assert!(tree(&dump) == tree(&folder.path("again.json")), "the trees are not equal");
+}
+
 /// The bytes as a client encrypts its objects.
 fn encrypted(bytes: &[u8], key: &str) -> Vec<u8> {
     let key = PrivateKey::read(&std::fs::read(key).unwrap(), None).unwrap();

@@ -88,7 +88,7 @@ impl ListingSink {
         let node = loaded.shelves.read(Kind::Node)?.node(ROOT_INODE)?.cloned().ok_or_else(no_node)?;
         let mut printer = Printer::new(&loaded.shelves, &loaded.rules, &Arc::default())?;
         let text = printer.entry(ROOT_INODE, node.parent, node.kind)?;
-        self.write(&text)
+        text.each(&mut |piece| self.write(piece))
     }
 
     fn entries(&mut self, loaded: &Loaded) -> Result<()> {

@@ -6,9 +6,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metaferry_codecs::juicefs::dump::{AclRole, Writer};
 use metaferry_codecs::juicefs::{Batch, CHUNK_SIZE, FileType, Kind, Node};
 use metaferry_pipeline::Result;
+use metaferry_pipeline::spill::{Backlog, SpillDir};
 
 use super::shelves::{Rows, Rules, Shelves};
 use super::tree::{Page, Step};
+
+/// How much of a text is held in memory, in bytes: a page is shorter, but for files of very many chunks.
+const HELD_BYTES: usize = 8 << 20;
+/// The pieces in which what was put away comes back, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What was printed: the beginning put away where it is long, and the end.
+#[derive(Default)]
+pub(super) struct Text {
+    begin: Option<Backlog>,
+    end: Vec<u8>,
+}
+
+impl Text {
+    /// Hands all of it out, piece by piece.
+    pub(super) fn each(mut self, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Some(begin) = &mut self.begin {
+            let mut piece = vec![0; PIECE_BYTES];
+            loop {
+                let length = begin.pop(&mut piece)?;
+                match piece.get(..length) {
+                    Some(full) if length > 0 => out(full)?,
+                    _ => break,
+                }
+            }
+        }
+        out(&self.end)
+    }
+}
 
 /// What several printers count.
 #[derive(Default)]
@@ -28,6 +58,9 @@ pub(super) struct Printer {
     xattrs: Rows,
     rules: Arc<Rules>,
     counts: Arc<Counts>,
+    dir: SpillDir,
+    /// What of the text at hand is put away.
+    begin: Option<Backlog>,
 }
 
 impl Printer {
@@ -40,11 +73,13 @@ impl Printer {
             xattrs: shelves.read(Kind::Xattr)?,
             rules: Arc::clone(rules),
             counts: Arc::clone(counts),
+            dir: shelves.dir().clone(),
+            begin: None,
         })
     }
 
     /// The text of a page.
-    pub(super) fn print(&mut self, page: &Page) -> Result<Vec<u8>> {
+    pub(super) fn print(&mut self, page: &Page) -> Result<Text> {
         self.writer.indent = page.indent;
         for step in &page.steps {
             match step {
@@ -68,17 +103,21 @@ impl Printer {
                 }
             }
         }
-        Ok(std::mem::take(&mut self.writer.out))
+        Ok(self.text())
     }
 
     /// The text of one entry, what is in it aside; `shown` is the inode that is printed.
-    pub(super) fn entry(&mut self, inode: u64, shown: u64, kind: FileType) -> Result<Vec<u8>> {
+    pub(super) fn entry(&mut self, inode: u64, shown: u64, kind: FileType) -> Result<Text> {
         self.writer.indent = 0;
         self.writer.out.push(b'{');
         self.begin((inode, shown), kind)?;
         self.writer.leave();
         self.writer.out.push(b'\n');
-        Ok(std::mem::take(&mut self.writer.out))
+        Ok(self.text())
+    }
+
+    fn text(&mut self) -> Text {
+        Text { begin: self.begin.take(), end: std::mem::take(&mut self.writer.out) }
     }
 
     /// Prints what an entry has, but for its children and its end.
@@ -150,6 +189,10 @@ impl Printer {
             if is_within(chunk.index) {
                 self.writer.chunk(chunk.index, &chunk.slices.0, is_first, within > 1);
                 is_first = false;
+                if self.writer.out.len() > HELD_BYTES {
+                    self.begin.get_or_insert_with(|| Backlog::new(&self.dir, 0)).push(&mut self.writer.out)?;
+                    self.writer.out.clear();
+                }
             }
         }
         self.writer.end_chunks(within > 1);

@@ -15,6 +15,7 @@ const SHARES: usize = 4;
 
 /// Rows while they come.
 pub(super) struct Filling {
+    dir: SpillDir,
     shelves: BTreeMap<Kind, ShelfWriter>,
     key: Vec<u8>,
     row: Vec<u8>,
@@ -27,7 +28,8 @@ impl Filling {
             let budget = budget_bytes / SHARES / if is_large { 1 } else { SHELVED.len() - 3 };
             (kind, ShelfWriter::new(dir, budget))
         };
-        Self { shelves: SHELVED.into_iter().map(shelf).collect(), key: Vec::new(), row: Vec::new() }
+        let shelves = SHELVED.into_iter().map(shelf).collect();
+        Self { dir: dir.clone(), shelves, key: Vec::new(), row: Vec::new() }
     }
 
     /// Puts a batch away; false where it is of no kind that is.
@@ -46,7 +48,7 @@ impl Filling {
 
     pub(super) fn finish(self) -> Result<Shelves> {
         let shelves = self.shelves.into_iter().map(|(kind, shelf)| Ok((kind, shelf.finish()?)));
-        Ok(Shelves { shelves: shelves.collect::<Result<_>>()? })
+        Ok(Shelves { shelves: shelves.collect::<Result<_>>()?, dir: self.dir })
     }
 }
 
@@ -54,9 +56,15 @@ impl Filling {
 #[derive(Clone)]
 pub(super) struct Shelves {
     shelves: BTreeMap<Kind, Arc<Shelf>>,
+    dir: SpillDir,
 }
 
 impl Shelves {
+    /// Where else what does not fit into memory goes.
+    pub(super) fn dir(&self) -> &SpillDir {
+        &self.dir
+    }
+
     pub(super) fn read(&self, kind: Kind) -> Result<Rows> {
         let shelf = self.shelves.get(&kind).ok_or_else(|| Error::new(ErrorKind::Bug, "no such shelf"))?;
         Ok(Rows { reader: ShelfReader::new(shelf), batch: Batch::empty(kind) })

@@ -12,7 +12,7 @@ use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{About, Commit, Error, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop};
 
 use super::held::{Held, Loaded, bug};
-use super::print::{Counts, Printer};
+use super::print::{Counts, Printer, Text};
 use super::shelves::{Rules, SHELVED, Shelves};
 use super::sieve::sift;
 use super::tree::{Page, Walk};
@@ -147,11 +147,11 @@ impl Writing {
             let begun = walk.begin(name, inode)?;
             let mut page = walk.page(begun)?;
             while let Some(full) = page {
-                crew.put(full)?.map_or(Ok(0), |text| self.output.append(&text))?;
+                crew.put(full)?.map_or(Ok(()), |text| self.text(text))?;
                 page = walk.next()?;
             }
             while let Some(text) = crew.take()? {
-                self.output.append(&text)?;
+                self.text(text)?;
             }
         }
         drop(crew);
@@ -159,6 +159,10 @@ impl Writing {
         let findings = self.left_behind(&walk, &counts)?;
         self.output.publish()?;
         Ok(findings)
+    }
+
+    fn text(&mut self, text: Text) -> Result<()> {
+        text.each(&mut |piece| self.output.append(piece).map(drop))
     }
 
     /// What no tree leads to.
