@@ -262,7 +262,7 @@ impl Rows {
             return Ok(());
         }
         self.counted += 1;
-        self.totals.owner(&node);
+        self.totals.owner(&node)?;
         if is_directory {
             self.directory(&mut node, &open, out)?;
         }
@@ -329,13 +329,9 @@ impl Rows {
                 if name == b"usedInodes" {
                     self.promised = Some(value);
                 }
-                let name = counter_name(&name);
-                if counter::ALL.contains(&name) {
-                    out.counters.push(Counter { name: name.to_vec(), value });
-                } else {
-                    out.leave("unknown counters", 1);
-                }
+                out.counters.push(Counter { name: counter_name(&name).to_vec(), value });
             }
+            Event::UnknownCounter => out.leave("unknown counters", 1),
             Event::Sustained(_, inodes) => {
                 self.counted += inodes.len() as i64;
                 out.leave("inodes that sessions kept open", inodes.len() as u64);

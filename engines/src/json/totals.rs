@@ -12,6 +12,9 @@ use super::batches::Batches;
 /// What each of the two sums may hold in memory, in bytes.
 const BUDGET_BYTES: usize = 4 << 20;
 
+/// How many owners are counted in memory.
+const MOST_RECENT: usize = 16 << 10;
+
 /// Space in bytes, and inodes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Use {
@@ -34,8 +37,9 @@ pub(super) struct Totals {
     names: Aggregator<1>,
     /// Their nodes: the parent of one is known when all its names are.
     linked: Sorter,
-    users: BTreeMap<u32, Use>,
-    groups: BTreeMap<u32, Use>,
+    /// By class and id of an owner: of a few in memory, as most volumes have it.
+    recent: BTreeMap<(u8, u32), Use>,
+    owners: Aggregator<2>,
     quotas: BTreeMap<(u8, u64), (i64, i64)>,
 }
 
@@ -45,8 +49,8 @@ impl Totals {
             directories: Aggregator::new(spill, BUDGET_BYTES),
             names: Aggregator::new(spill, BUDGET_BYTES),
             linked: Sorter::new(spill, BUDGET_BYTES),
-            users: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            owners: Aggregator::new(spill, BUDGET_BYTES),
             quotas: BTreeMap::new(),
         }
     }
@@ -70,18 +74,27 @@ impl Totals {
     }
 
     /// Counts an inode for its owner. Of links and special files JuiceFS counts nothing (`quota.go: ScanUserGroupUsage`).
-    pub(super) fn owner(&mut self, node: &Node) {
+    pub(super) fn owner(&mut self, node: &Node) -> Result<()> {
         if node.kind != FileType::REGULAR && node.kind != FileType::DIRECTORY {
-            return;
+            return Ok(());
         }
         let one = Use { space: used_space(node.kind, node.length), inodes: 1 };
-        self.users.entry(node.uid).or_default().add(one);
-        self.groups.entry(node.gid).or_default().add(one);
+        self.recent.entry((quota_class::USER, node.uid)).or_default().add(one);
+        self.recent.entry((quota_class::GROUP, node.gid)).or_default().add(one);
+        if self.recent.len() > MOST_RECENT { self.put_owners_away() } else { Ok(()) }
+    }
+
+    fn put_owners_away(&mut self) -> Result<()> {
+        let recent = std::mem::take(&mut self.recent).into_iter();
+        recent
+            .map(|((class, id), used)| ([class.into(), id.into()], [used.space, used.inodes]))
+            .try_for_each(|(owner, used)| self.owners.add(owner, used))
     }
 
     /// Hands on parent rows and quotas.
-    pub(super) fn finish(self, batches: &mut Batches, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
-        let Self { directories, names, linked, users, groups, mut quotas } = self;
+    pub(super) fn finish(mut self, batches: &mut Batches, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+        self.put_owners_away()?;
+        let Self { directories, names, linked, owners, mut quotas, .. } = self;
         links(linked.finish()?, &mut names.finish()?, batches, out)?;
         let mut directories = directories.finish()?;
         while let Some(([inode, _], [space, inodes])) = directories.next()? {
@@ -90,10 +103,15 @@ impl Totals {
             }
         }
         let by_owner = quotas.keys().any(|(class, _)| *class != quota_class::DIRECTORY);
-        for (class, owners) in [(quota_class::USER, users), (quota_class::GROUP, groups)] {
-            for (id, used) in owners.into_iter().filter(|_| by_owner) {
-                let limits = quotas.remove(&(class, u64::from(id))).unwrap_or((-1, -1));
-                batches.quotas.push(quota((class, u64::from(id)), limits, used));
+        let mut owners = owners.finish()?;
+        while let Some(([class, id], [space, inodes])) = owners.next()?.filter(|_| by_owner) {
+            let Ok(class) = u8::try_from(class) else { continue };
+            let key = (class, id);
+            let limits = quotas.remove(&key).unwrap_or((-1, -1));
+            batches.quotas.push(quota(key, limits, Use { space, inodes }));
+            batches.hold(size_of::<Quota>());
+            if batches.is_full() {
+                batches.flush(out)?;
             }
         }
         batches.quotas.extend(quotas.into_iter().map(|(key, limits)| quota(key, limits, Use::default())));

@@ -73,7 +73,7 @@ fn written(events: &[Event]) -> String {
             Event::Quota(class, id, (space, inodes)) => {
                 head.quotas[usize::from(*class)].insert(*id, (Limit(*space), Limit(*inodes)));
             }
-            Event::ChangeLog => {}
+            Event::ChangeLog | Event::UnknownCounter => {}
             Event::Root(tree) => {
                 if trees > 0 {
                     writer.out.push(b',');
@@ -141,9 +141,12 @@ fn any_order_nulls_and_unknown_keys_are_read() {
         "chunks": null, "xattrs": null, "posix_acl_access": null,
         "attr": {"nlink": 2, "type": "directory", "unknown": [3], "inode": 1, "mode": 511}},
         "New": {"FSTree": {"attr": null}}, "Sustained": null, "Trash": null, "N": 1,
-        "Quotas": {"7": {"maxInodes": -1, "maxSpace": 0}}} "#;
+        "Quotas": {"7": {"maxInodes": -1, "maxSpace": 0}},
+        "Counters": {"later": {"a": [1.5]}, "usedSpace": 7, "ratio": 0.5}} "#;
     let events = events(text.as_bytes(), 1).unwrap();
-    assert_eq!(events.len(), 4, "{events:?}");
+    assert_eq!(events.len(), 7, "{events:?}");
+    let counters = [Event::UnknownCounter, Event::Counter(b"usedSpace".to_vec(), 7), Event::UnknownCounter];
+    assert_eq!(events[4..], counters);
     assert_eq!(events[0], Event::Root(Tree::Files));
     assert!(matches!(&events[1], Event::Attr(node) if node.inode == 1 && node.mode == 511 && node.nlink == 2));
     assert_eq!(events[3], Event::Quota(0, 7, (0, -1)));

@@ -2,11 +2,11 @@
 //! come in any order, unknown ones are skipped whole.
 
 use super::escape::unescape;
-use super::{AclRole, Rule, values};
+use super::{AclRole, Rule, counter_name, values};
 use crate::json::Reader;
 use crate::juicefs::kinds::Node;
-use crate::juicefs::quota_class;
 use crate::juicefs::types::Slice;
+use crate::juicefs::{counter, quota_class};
 use crate::{Error, Result};
 
 /// How deep a tree may be. JuiceFS itself reads no deeper: its parser recurses.
@@ -29,6 +29,8 @@ pub enum Event {
     Setting(Vec<u8>),
     /// A counter, by the name it has in a dump.
     Counter(Vec<u8>, i64),
+    /// A counter of another name, whatever its value is.
+    UnknownCounter,
     /// A session and the inodes it keeps.
     Sustained(u64, Vec<u64>),
     /// A file that waits for its data to be freed: inode, length, and when it was queued.
@@ -178,6 +180,9 @@ impl Walk {
             }
             Frame::Xattrs => values::xattr(reader).map(|(name, value)| Some(Event::Xattr(name, value))),
             Frame::Chunks => values::chunk(reader).map(|(index, slices)| Some(Event::Chunk(index, slices))),
+            Frame::Counters if !counter::ALL.contains(&counter_name(key)) => {
+                self.skip(reader).map(|_| Some(Event::UnknownCounter))
+            }
             Frame::Counters => number(reader).map(|value| Some(Event::Counter(key.to_vec(), value))),
             Frame::Quotas(class) => {
                 let id = std::str::from_utf8(key).ok().and_then(|key| key.parse().ok());
