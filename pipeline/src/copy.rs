@@ -106,10 +106,8 @@ pub fn copy<S: System>(
     let mut rows = merged.rows.clone();
     let mut emit = |outcome| settle_one(outcome, needs, first.as_mut(), &mut rows, monitor);
     let settled = merged.settle(copy.sieve, &options.spill, copy.ledger_bytes(), &mut emit)?;
-    for loader in loaders {
-        stop.check()?;
-        loader.finish()?;
-    }
+    stop.check()?;
+    stage::run_alone(stop, loaders.into_iter().map(|loader| || loader.finish()).collect())?;
     let Settled { seal, tally, mut findings } = settled;
     let no_seal = || Error::corrupt(format!("{}: there is no {} in it", about.origin, S::SEAL.info().name));
     let seal = seal.ok_or_else(no_seal)?;

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hasher};
 use metaferry_codecs::juicefs::dump::{AclRole, Event, Rule, Tree, counter_name};
 use metaferry_codecs::juicefs::{
     Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, MAX_NAME, Node, ROOT_INODE, Setting, Slices, Symlink,
-    TRASH_INODE, Xattr, acl, counter, setting, used_space,
+    TRASH_INODE, Xattr, acl, setting, used_space,
 };
 use metaferry_codecs::system::Finding;
 use metaferry_pipeline::spill::SpillDir;
