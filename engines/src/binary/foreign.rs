@@ -97,3 +97,6 @@ impl Segment {
 fn unfit(segment: u64) -> Error {
     Error::corrupt(format!("segment {segment} of an unknown type: its pieces do not make up what it is said to be"))
 }
+
+#[cfg(test)]
+mod tests;

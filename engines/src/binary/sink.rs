@@ -1,5 +1,5 @@
 //! The sink: a dump that comes to be, in a file or a pipe. Loaders append segments to it; the commit adds the counters, the
-//! setting and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
+//! setting, what nobody knows, and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
