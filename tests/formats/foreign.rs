@@ -12,6 +12,9 @@ const MARKER: u32 = 0x0074_7083;
 /// What the footer says of the segments of a name: where they begin, and how many items are in them.
 type Entries = BTreeMap<String, (Vec<u64>, u64)>;
 
+/// Segments of unknown types, by their types and names; and the items of each name.
+type Foreign<'a> = (Vec<(u32, &'a str, &'a [u8])>, Vec<(&'a str, u64)>);
+
 /// A binary dump, taken apart.
 struct Dump {
     /// Types, payloads, and where each begins.
@@ -142,7 +145,7 @@ impl Dump {
     }
 
     /// Segments of unknown types with the name that the footer has for each, and what it says of these names.
-    fn foreign(&self) -> (Vec<(u32, &str, &[u8])>, Vec<(&str, u64)>) {
+    fn foreign(&self) -> Foreign<'_> {
         let name = |offset: u64| self.entries.iter().find(|(_, (offsets, _))| offsets.contains(&offset)).unwrap().0;
         let foreign = self.segments.iter().filter(|(number, ..)| !(1..=15).contains(number));
         let foreign: Vec<_> =

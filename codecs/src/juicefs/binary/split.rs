@@ -102,7 +102,8 @@ impl Splitter {
 
     /// Reads on, and takes off the front of `input` what it has read. Returns a block as soon as one is full or its segment
     /// ends; the rest of `input` is then to be given again. Returns nothing where more input is needed: what is left of
-    /// `input` then is to be given again in front of what follows, and is shorter than 17 MiB.
+    /// `input` then is to be given again in front of what follows, and is shorter than 17 MiB. A segment of an unknown type
+    /// comes in pieces of 64 KiB.
     ///
     /// # Errors
     /// Lengths that do not fit into each other, or are over a bound. There is no reading on after an error.
