@@ -9,7 +9,7 @@ use std::path::Path;
 use metaferry_codecs::juicefs::{JuiceFs, binary};
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::awaited::{self, Awaited};
-use metaferry_engines::binary::{BinarySink, BinarySource};
+use metaferry_engines::binary::{BinaryOptions, BinarySink, BinarySource};
 use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource};
 use metaferry_engines::output::Destination;
 use metaferry_engines::wrapping::{Compression, EnvelopeKey, Layer, Unwrapped, unwrap};
@@ -147,7 +147,9 @@ impl Writing<'_> {
         let options = self.options;
         let place = place.compressed(format.compression(), options.threads);
         if format.is_binary() {
-            return Box::new(BinarySink::new(place, options.keep_secrets));
+            let spill = options.spill.clone();
+            let Options { keep_secrets, memory_bytes, .. } = *options;
+            return Box::new(BinarySink::new(place, BinaryOptions { keep_secrets, memory_bytes, spill }));
         }
         let options = JsonOptions {
             keep_secrets: options.keep_secrets,

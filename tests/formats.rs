@@ -2,5 +2,6 @@
 
 mod broken;
 mod fixtures;
+mod foreign;
 mod look;
 mod ways;

@@ -5,6 +5,7 @@ pub mod awaited;
 pub mod binary;
 mod claimed;
 mod feed;
+mod foreign;
 pub mod json;
 pub mod output;
 pub mod redis;

@@ -59,7 +59,9 @@ pub fn binary(data: &[u8]) {
         let used = held.len() - input.len();
         held.drain(..used);
         if now.is_empty() {
-            drop(splitter.finish(&held));
+            if splitter.finish(&held).is_ok() {
+                assert!(splitter.foreign().count() <= data.len());
+            }
             return;
         }
     }

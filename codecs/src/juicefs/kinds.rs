@@ -130,4 +130,15 @@ kinds! {
         1 key inode: u64 = "inode",
         2 derived nlink: u32 = "nlink",
     }
+    /// A segment that a later JuiceFS wrote into a binary dump, of a type that is not known: piece 0 says what it is, the
+    /// others are its bytes.
+    18 Foreign "foreign" Primary {
+        1 key segment: u64 = "segment",
+        2 key piece: u64 = "piece",
+        3 plain number: u32 = "type",
+        4 plain name: Vec<u8> = "name",
+        5 plain items: u64 = "items",
+        6 plain length: u64 = "length",
+        7 plain bytes: Vec<u8> = "bytes",
+    }
 }

@@ -19,8 +19,8 @@ mod types;
 
 pub use census::Census;
 pub use kinds::{
-    Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Links, Node, Parent, Quota, Setting,
-    SliceRef, Sustained, Symlink, Token, Xattr,
+    Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Foreign, Kind, Links, Node, Parent, Quota,
+    Setting, SliceRef, Sustained, Symlink, Token, Xattr,
 };
 pub use selection::{Reach, Selection};
 pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};

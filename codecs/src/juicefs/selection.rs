@@ -63,6 +63,12 @@ impl system::Selection for Selection {
     }
 
     fn keep(&self, batch: &mut Batch) -> Option<(&'static str, u64)> {
+        if let (Batch::Foreign(rows), Sort::Path(_)) = (&mut *batch, &self.0) {
+            // They may speak of anything.
+            let segments = rows.iter().filter(|row| row.piece == 0).count() as u64;
+            rows.clear();
+            return Some(("segments of unknown types", segments));
+        }
         let before = batch.len();
         let told = match &self.0 {
             Sort::Trash(trash) => trash.keep(batch),

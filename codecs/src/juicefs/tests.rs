@@ -102,6 +102,16 @@ fn the_canonical_form_is_frozen() {
         )
     );
     assert_eq!(tally(vec![sample()]).of(Kind::Node).digest, 270_700_174_784_201_332_539_956_245_740_028_604_815);
+    let first = Foreign { segment: 1, number: 16, name: b"new".to_vec(), items: 9, length: 300, ..Foreign::default() };
+    let piece = Foreign { segment: 1, piece: 1, bytes: b"\xff\0".to_vec(), ..Foreign::default() };
+    for (row, expected) in
+        [(&first, "12 0801 1000 1810 20030000006e6577 2809 312c01"), (&piece, "12 0801 1001 3802000000ff00")]
+    {
+        form.clear();
+        row.put_primary(&mut form);
+        assert_eq!(form, bytes(expected));
+    }
+    assert_eq!(tally(vec![first, piece]).of(Kind::Foreign).digest, 58_403_885_120_192_441_220_937_625_940_584_417_962);
 }
 
 #[test]
@@ -174,6 +184,7 @@ proptest! {
         round_trip(&Edge { parent: id, name: name.clone(), inode: id / 2, kind: FileType::SYMLINK });
         round_trip(&Xattr { inode: id, name: name.clone(), value: name.clone() });
         round_trip(&Symlink { inode: id, target: name.clone() });
+        round_trip(&Foreign { segment: id, piece: id / 3, number: narrow, name: name.clone(), items: id, length: 7, bytes: name.clone() });
         round_trip(&Counter { name: name.clone(), value: number });
         round_trip(&Token { id: narrow, token: name });
         let slices = records.iter().map(|r| Slice { pos: r[0], id: u64::from(r[1]) << 32, size: r[2], off: r[3], len: r[4] }).collect();

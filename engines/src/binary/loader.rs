@@ -81,6 +81,9 @@ impl Loader<JuiceFs> for BinaryLoader {
             held(&self.shared.counters).extend(rows);
             return Ok(());
         }
+        if let Batch::Foreign(_) = batch {
+            return held(&self.shared.pieces).put(&batch);
+        }
         let no_room = || {
             let name = batch.kind().info().name;
             Error::new(ErrorKind::Bug, format!("rows of kind {name} came to a binary dump, which has no room for them"))

@@ -9,7 +9,7 @@ use metaferry_pipeline::Findings;
 /// unreadable to it: protobuf takes no string that is not UTF-8.
 pub(super) fn sift(batch: &mut Batch, findings: &mut Findings) {
     let kind = batch.kind();
-    if SegmentType::holding(kind).is_none() {
+    if SegmentType::holding(kind).is_none() && kind != Kind::Foreign {
         let what = match kind {
             Kind::DelSlices => "delayed slices",
             Kind::Detached => "detached nodes",

@@ -1,15 +1,17 @@
 //! The sink: a dump that comes to be, in a file or a pipe. Loaders append segments to it; the commit adds the counters, the
-//! setting and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
+//! setting, what nobody knows, and the footer, so that what was cut never looks like a volume. It refuses to replace anything.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metaferry_codecs::juicefs::binary::{Footer, SegmentType, encode, setting_message};
 use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, counter};
+use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
+use super::foreign::Pieces;
 use super::loader::{BinaryLoader, Segment};
 use super::sieve::sift;
 use crate::output::{Destination, Output};
@@ -27,10 +29,24 @@ const COUNTERS: [(&[u8], i64); 6] = [
     (counter::NEXT_TRASH, 0),
 ];
 
+/// Of the memory there is, pieces of segments of unknown types get a share like this.
+const SHARES: usize = 8;
+
+/// How a dump is written.
+#[derive(Debug, Clone)]
+pub struct BinaryOptions {
+    /// Leave secrets in it.
+    pub keep_secrets: bool,
+    /// What may be held in memory, in bytes.
+    pub memory_bytes: usize,
+    /// Where what does not fit goes.
+    pub spill: SpillDir,
+}
+
 /// Writes a binary dump.
 pub struct BinarySink {
     place: Option<Destination>,
-    keep_secrets: bool,
+    options: BinaryOptions,
     shared: Option<Arc<Shared>>,
 }
 
@@ -39,6 +55,8 @@ pub(super) struct Shared {
     pub(super) growing: Mutex<Growing>,
     /// Counters wait for the commit.
     pub(super) counters: Mutex<Vec<Counter>>,
+    /// So does what nobody knows.
+    pub(super) pieces: Mutex<Pieces>,
     /// How many loaders have not finished.
     pub(super) open: AtomicUsize,
     pub(super) stop: Stop,
@@ -53,8 +71,8 @@ pub(super) struct Growing {
 impl BinarySink {
     /// A dump that shall be at `place`.
     #[must_use]
-    pub fn new(place: Destination, keep_secrets: bool) -> Self {
-        Self { place: Some(place), keep_secrets, shared: None }
+    pub fn new(place: Destination, options: BinaryOptions) -> Self {
+        Self { place: Some(place), options, shared: None }
     }
 }
 
@@ -67,7 +85,7 @@ impl Sink<JuiceFs> for BinarySink {
             works_out: KindSet::NONE,
             mends: false,
             defaults: false,
-            strips_secrets: !self.keep_secrets,
+            strips_secrets: !self.options.keep_secrets,
         }
     }
 
@@ -79,7 +97,8 @@ impl Sink<JuiceFs> for BinarySink {
         let place = self.place.take().ok_or_else(|| Error::new(ErrorKind::Bug, "a binary dump is prepared twice"))?;
         let growing = Mutex::new(Growing { output: place.open(stop)?, footer: Footer::default() });
         let (counters, open) = (Mutex::default(), AtomicUsize::new(0));
-        self.shared = Some(Arc::new(Shared { growing, counters, open, stop: stop.clone() }));
+        let pieces = Mutex::new(Pieces::new(&self.options.spill, self.options.memory_bytes / SHARES));
+        self.shared = Some(Arc::new(Shared { growing, counters, pieces, open, stop: stop.clone() }));
         Ok(())
     }
 
@@ -110,7 +129,10 @@ impl Sink<JuiceFs> for BinarySink {
         });
         segment.append(SegmentType::Format, &shared)?;
         let shared = Arc::into_inner(shared).ok_or_else(|| bug("a binary dump is committed while it is written"))?;
-        let Growing { mut output, footer } = shared.growing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Shared { growing, pieces, stop, .. } = shared;
+        let mut growing = growing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        pieces.into_inner().unwrap_or_else(PoisonError::into_inner).append(&mut growing, &stop)?;
+        let Growing { mut output, footer } = growing;
         output.append(&footer.encode())?;
         output.publish()?;
         Ok(Findings::default())

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Mutex;
 
-use metaferry_codecs::juicefs::binary::{Block, Splitter, decode};
+use metaferry_codecs::juicefs::binary::{Block, SegmentType, Splitter, decode};
 use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, Setting, counter};
 use metaferry_codecs::system::Batch as _;
 use metaferry_pipeline::{About, Emit, Error, Partition, Result, Scope, Snapshot};
 
 use crate::feed::{Cut, Feed, Turn, held};
+
+/// How many rows that were held back are in a batch at most.
+const BATCH_ROWS: usize = 4096;
 
 /// A dump that is read by several workers at a time.
 pub(super) struct BinarySnapshot {
@@ -67,7 +70,7 @@ impl BinarySnapshot {
         let mut damaged = Vec::new();
         let batch = decode(block, &mut |byte, why| damaged.push((byte, why)));
         for (byte, why) in damaged {
-            let (origin, sort) = (&self.about.origin, block.sort().name());
+            let (origin, sort) = (&self.about.origin, block.sort().map_or("of unknown type", SegmentType::name));
             out.damaged(format!("{origin}: byte {byte}, in the segment {sort} at byte {}", block.segment()), why)?;
         }
         match batch {
@@ -87,13 +90,16 @@ impl BinarySnapshot {
 
     /// What can be said only when every block was decoded.
     fn last(&self, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
-        let left = held(&self.feed).cut.0.left();
-        for (what, count) in [
-            ("segments of unknown types", left.segments),
-            ("bytes in segments of unknown types", left.bytes),
-            ("fields in segments that they do not belong to", left.strays),
-            ("change log lines", left.log_lines),
-        ] {
+        let (left, mut foreign) = {
+            let splitter = &mut held(&self.feed).cut.0;
+            (splitter.left(), splitter.foreign().peekable())
+        };
+        while foreign.peek().is_some() {
+            out.emit(foreign.by_ref().take(BATCH_ROWS).collect::<Vec<_>>().into())?;
+        }
+        for (what, count) in
+            [("fields in segments that they do not belong to", left.strays), ("change log lines", left.log_lines)]
+        {
             out.left_behind(what, count);
         }
         let (counters, unknown) = {

@@ -4,6 +4,8 @@ use metaferry_codecs::juicefs::{Batch, Kind, dump};
 use metaferry_codecs::system::{Batch as _, Finding};
 use metaferry_pipeline::Findings;
 
+use crate::foreign;
+
 /// Takes out kinds that the format does not have, which JuiceFS leaves behind too, and names that it has no way to write.
 pub(super) fn sift(batch: &mut Batch, findings: &mut Findings) {
     let kind = batch.kind();
@@ -17,6 +19,7 @@ pub(super) fn sift(batch: &mut Batch, findings: &mut Findings) {
             findings.left_behind(what, batch.len() as u64);
             *batch = Batch::empty(kind);
         }
+        Batch::Foreign(_) => foreign::sift(batch, findings),
         // They follow from the tree.
         Batch::SliceRef(_) | Batch::Parent(_) | Batch::DirStat(_) => *batch = Batch::empty(kind),
         Batch::Xattr(rows) => rows.retain(|row| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
 use super::address::Address;
@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::loader::{Hand, Hands, RedisLoader};
 use super::source::{Reading, RedisOptions};
 use super::volume::Volume;
+use crate::foreign;
 
 /// Connections that load at once: the server's one thread is the limit, not these.
 const LOADERS: usize = 4;
@@ -56,6 +57,10 @@ impl Sink<JuiceFs> for RedisSink {
             defaults: false,
             strips_secrets: false,
         }
+    }
+
+    fn sieve(&self) -> Option<Sieve<JuiceFs>> {
+        Some(foreign::sift)
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

@@ -8,6 +8,7 @@ use metaferry_codecs::juicefs::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Kind, Node, Parent, Quota, Setting,
     SliceRef, Sustained, Symlink, Token, Xattr,
 };
+use metaferry_codecs::system::Batch as _;
 use rusqlite::{Connection, Result};
 
 use super::rows::{Cells, Stored};
@@ -39,7 +40,7 @@ pub(super) fn read(connection: &Connection, kind: Kind, select: &Select, keys: (
         Kind::SliceRef => rows::<SliceRef>(connection, select, keys),
         Kind::Symlink => rows::<Symlink>(connection, select, keys),
         Kind::Xattr => rows::<Xattr>(connection, select, keys),
-        Kind::Parent | Kind::Links => parents(connection, select, keys),
+        Kind::Parent => parents(connection, select, keys),
         Kind::Acl => rows::<Acl>(connection, select, keys),
         Kind::DirStat => rows::<DirStat>(connection, select, keys),
         Kind::Quota => rows::<Quota>(connection, select, keys),
@@ -48,6 +49,8 @@ pub(super) fn read(connection: &Connection, kind: Kind, select: &Select, keys: (
         Kind::DelSlices => rows::<DelSlices>(connection, select, keys),
         Kind::Detached => rows::<Detached>(connection, select, keys),
         Kind::Token => rows::<Token>(connection, select, keys),
+        // No table holds them.
+        Kind::Links | Kind::Foreign => Ok(Page { batch: Batch::empty(kind), damaged: Vec::new(), next: None }),
     }
 }
 

@@ -62,7 +62,7 @@ fn select(kind: Kind, schema: &Schema) -> Option<Select> {
         Kind::DelSlices => table::<DelSlices>(schema),
         Kind::Detached => table::<Detached>(schema),
         Kind::Token => table::<Token>(schema),
-        Kind::Links => None,
+        Kind::Links | Kind::Foreign => None,
     }
 }
 

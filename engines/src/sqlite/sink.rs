@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
 use metaferry_pipeline::{
-    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
 use super::address::SqliteAddress;
 use super::source::SqliteSnapshot;
 use super::target::Target;
 use super::write::{self, Writer};
+use crate::foreign;
 
 /// A volume in a SQLite file, to be written.
 #[derive(Debug)]
@@ -61,6 +62,10 @@ impl Sink<JuiceFs> for SqliteSink {
             defaults: true,
             strips_secrets: false,
         }
+    }
+
+    fn sieve(&self) -> Option<Sieve<JuiceFs>> {
+        Some(foreign::sift)
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {

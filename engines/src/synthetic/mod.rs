@@ -124,7 +124,7 @@ impl Volume {
             Kind::Quota => (1, 64_000),
             Kind::DelFile => (shape.removed_files(), 1000),
             Kind::DelSlices => (shape.delayed(), 1000),
-            Kind::Sustained | Kind::Detached | Kind::Token | Kind::Links => (0, 0),
+            Kind::Sustained | Kind::Detached | Kind::Token | Kind::Links | Kind::Foreign => (0, 0),
         }
     }
 }
@@ -177,7 +177,7 @@ impl Snapshot<JuiceFs> for Volume {
             Kind::Quota => Rows::emit(out, |rows| shape.quotas(rows)),
             Kind::DelFile => Rows::emit(out, |rows| shape.del_files(range, rows)),
             Kind::DelSlices => Rows::emit(out, |rows| shape.del_slices(range, rows)),
-            Kind::Sustained | Kind::Detached | Kind::Token | Kind::Links => Ok(()),
+            Kind::Sustained | Kind::Detached | Kind::Token | Kind::Links | Kind::Foreign => Ok(()),
         }
     }
 }

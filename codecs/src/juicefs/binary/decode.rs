@@ -1,19 +1,25 @@
 //! Messages become rows. An unknown field is passed over, as protobuf has it.
 
+use super::block::{Block, Content};
 use super::segment::SegmentType;
-use super::split::Block;
 use super::wire::Value::{Bytes, Integer};
 use super::wire::{each, field, integer, narrow};
 use crate::juicefs::{
-    Acl, Batch, Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, Limit, Node, Parent, Quota, Setting,
-    SliceRef, Slices, Sustained, Symlink, Xattr, acl, attr, quota_class,
+    Acl, Batch, Chunk, Counter, DelFile, DirStat, Document, Edge, FileType, Foreign, Limit, Node, Parent, Quota,
+    Setting, SliceRef, Slices, Sustained, Symlink, Xattr, acl, attr, quota_class,
 };
 use crate::{Error, Result};
 
 /// The rows of a block. `damaged` gets those that cannot be decoded: the byte of the stream where each begins, and what is
 /// wrong.
 pub fn decode(block: &Block, damaged: &mut dyn FnMut(u64, Error)) -> Batch {
-    match block.sort() {
+    let sort = match block.content {
+        Content::Messages(sort) => sort,
+        Content::Piece(segment, piece) => {
+            return vec![Foreign { segment, piece, bytes: block.bytes.clone(), ..Foreign::default() }].into();
+        }
+    };
+    match sort {
         SegmentType::Format | SegmentType::ChangeLog => rows(block, damaged, setting).into(),
         SegmentType::Counter => rows(block, damaged, counter).into(),
         SegmentType::Node => rows(block, damaged, node).into(),
@@ -37,10 +43,10 @@ fn rows<R>(
     damaged: &mut dyn FnMut(u64, Error),
     read: impl Fn(u32, &[u8], &mut Vec<R>) -> Result<()>,
 ) -> Vec<R> {
-    let mut rows = Vec::with_capacity(block.messages());
-    let mut rest = block.bytes();
+    let mut rows = Vec::with_capacity(block.messages);
+    let mut rest = block.bytes.as_slice();
     while !rest.is_empty() {
-        let place = block.offset() + (block.bytes().len() - rest.len()) as u64;
+        let place = block.offset() + (block.bytes.len() - rest.len()) as u64;
         let begin = rows.len();
         let one = match field(&mut rest) {
             Ok((number, Bytes(message))) => read(number, message, &mut rows),

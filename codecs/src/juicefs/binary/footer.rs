@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::foreign::Unknown;
 use super::segment::{MARKER, SegmentType};
 use super::wire::Value::{Bytes, Integer};
 use super::wire::{each, integer, put_bytes, put_integer, put_message, put_uint};
@@ -13,15 +14,28 @@ const VERSION: u64 = 1;
 /// What a dump that is being written holds so far.
 #[derive(Debug, Clone, Default)]
 pub struct Footer {
-    segments: BTreeMap<SegmentType, (Vec<u64>, u64)>,
+    known: BTreeMap<SegmentType, Entry>,
+    /// By the names of their types.
+    unknown: BTreeMap<Vec<u8>, Entry>,
 }
+
+/// Where segments of one sort begin, and how many items are in all of them.
+type Entry = (Vec<u64>, u64);
 
 impl Footer {
     /// Books a segment that begins at this byte and holds so many items.
     pub fn add(&mut self, sort: SegmentType, offset: u64, items: u64) {
-        let (offsets, sum) = self.segments.entry(sort).or_default();
+        Self::book(self.known.entry(sort).or_default(), offset, items);
+    }
+
+    /// Books a segment of an unknown type by the name of that.
+    pub fn add_unknown(&mut self, name: &[u8], offset: u64, items: u64) {
+        Self::book(self.unknown.entry(name.to_vec()).or_default(), offset, items);
+    }
+
+    fn book((offsets, sum): &mut Entry, offset: u64, items: u64) {
         offsets.push(offset);
-        *sum += items;
+        *sum = sum.saturating_add(items);
     }
 
     /// All that follows the last segment: the marker, the footer, and its length.
@@ -31,9 +45,11 @@ impl Footer {
         let begin = end.len();
         put_uint(1, u64::from(MARKER), &mut end);
         put_uint(2, VERSION, &mut end);
-        for (sort, (offsets, items)) in &self.segments {
+        let known = self.known.iter().map(|(sort, entry)| (sort.name().as_bytes(), entry));
+        let unknown = self.unknown.iter().map(|(name, entry)| (name.as_slice(), entry));
+        for (name, (offsets, items)) in known.chain(unknown) {
             put_message(3, &mut end, |end| {
-                put_bytes(1, sort.name().as_bytes(), end);
+                put_bytes(1, name, end);
                 put_message(2, end, |end| {
                     put_message(1, end, |end| offsets.iter().for_each(|offset| put_integer(*offset, end)));
                     put_uint(2, *items, end);
@@ -66,17 +82,13 @@ impl Found {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {
     known: BTreeMap<SegmentType, Found>,
-    /// Segments of unknown types.
-    unknown: u64,
+    pub(super) unknown: Unknown,
 }
 
 impl Contents {
-    /// Books a segment that begins at this byte; `None` is one of an unknown type.
-    pub(super) fn segment(&mut self, sort: Option<SegmentType>, offset: u64) {
-        match sort {
-            Some(sort) => self.known.entry(sort).or_default().segment(offset),
-            None => self.unknown += 1,
-        }
+    /// Books a segment that begins at this byte.
+    pub(super) fn segment(&mut self, sort: SegmentType, offset: u64) {
+        self.known.entry(sort).or_default().segment(offset);
     }
 
     /// Books items of a sort.
@@ -84,15 +96,15 @@ impl Contents {
         self.known.entry(sort).or_default().items += count;
     }
 
-    /// Fails unless the footer says that this is what there is.
+    /// Fails unless the footer says that this is what there is. Learns the names of what is not known.
     ///
     /// # Errors
     /// A footer that is none, is of a newer version, or says something else.
-    pub(super) fn check(&self, message: &[u8]) -> Result<()> {
-        let promised = Self::read(message)?;
+    pub(super) fn check(&mut self, message: &[u8]) -> Result<()> {
+        let promised = self.read(message)?;
         for sort in SegmentType::ALL {
-            let of = |contents: &Self| contents.known.get(sort).copied().unwrap_or_default();
-            let (promised, found) = (of(&promised), of(self));
+            let of = |contents: &BTreeMap<_, Found>| contents.get(sort).copied().unwrap_or_default();
+            let (promised, found) = (of(&promised), of(&self.known));
             if (promised.segments, promised.items) != (found.segments, found.items) {
                 let why = format!(
                     "it promises {} items in {} segments {}, and {} in {} were read",
@@ -109,21 +121,17 @@ impl Contents {
                 return Err(Error::malformed("footer", why));
             }
         }
-        if promised.unknown != self.unknown {
-            let (promised, found) = (promised.unknown, self.unknown);
-            let why = format!("it promises {promised} segments of unknown types, and {found} were read");
-            return Err(Error::malformed("footer", why));
-        }
-        Ok(())
+        self.unknown.check()
     }
 
-    fn read(message: &[u8]) -> Result<Self> {
-        let (mut magic, mut version, mut contents) = (0, 0, Self::default());
+    /// What the footer promises of what is known.
+    fn read(&mut self, message: &[u8]) -> Result<BTreeMap<SegmentType, Found>> {
+        let (mut magic, mut version, mut promised) = (0, 0, BTreeMap::new());
         each(message, |number, value| {
             match (number, value) {
                 (1, Integer(value)) => magic = value,
                 (2, Integer(value)) => version = value,
-                (3, Bytes(entry)) => contents.entry(entry)?,
+                (3, Bytes(entry)) => self.entry(entry, &mut promised)?,
                 _ => {}
             }
             Ok(())
@@ -135,10 +143,10 @@ impl Contents {
             let found = format!("version {version}, while {VERSION} is the newest understood");
             return Err(Error::Unsupported { what: "binary dump", found });
         }
-        Ok(contents)
+        Ok(promised)
     }
 
-    fn entry(&mut self, entry: &[u8]) -> Result<()> {
+    fn entry(&mut self, entry: &[u8], promised: &mut BTreeMap<SegmentType, Found>) -> Result<()> {
         let (mut name, mut info) = (&[][..], &[][..]);
         each(entry, |number, value| {
             match (number, value) {
@@ -148,24 +156,31 @@ impl Contents {
             }
             Ok(())
         })?;
+        let Some(sort) = SegmentType::named(name) else {
+            return self.unknown.entry(name, |segment| offsets(info, segment));
+        };
         let mut found = Found::default();
-        each(info, |number, value| {
-            match (number, value) {
-                (1, Integer(offset)) => found.segment(offset),
-                (1, Bytes(mut packed)) => {
-                    while !packed.is_empty() {
-                        found.segment(integer(&mut packed)?);
-                    }
-                }
-                (2, Integer(items)) => found.items = items,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        match SegmentType::named(name) {
-            Some(sort) => drop(self.known.insert(sort, found)),
-            None => self.unknown = self.unknown.saturating_add(found.segments),
-        }
+        found.items = offsets(info, &mut |offset| found.segment(offset))?;
+        promised.insert(sort, found);
         Ok(())
     }
+}
+
+/// Hands on where each segment of an entry begins, and returns the number of its items.
+fn offsets(info: &[u8], segment: &mut dyn FnMut(u64)) -> Result<u64> {
+    let mut items = 0;
+    each(info, |number, value| {
+        match (number, value) {
+            (1, Integer(offset)) => segment(offset),
+            (1, Bytes(mut packed)) => {
+                while !packed.is_empty() {
+                    segment(integer(&mut packed)?);
+                }
+            }
+            (2, Integer(value)) => items = value,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(items)
 }

@@ -71,6 +71,12 @@ segments! {
     15 ChangeLog "changeLog" None, [14];
 }
 
+impl From<SegmentType> for u32 {
+    fn from(sort: SegmentType) -> Self {
+        sort as Self
+    }
+}
+
 impl SegmentType {
     /// The sort of this number.
     #[must_use]
@@ -91,10 +97,10 @@ impl SegmentType {
     }
 }
 
-/// What stands in front of a segment of this length, in bytes.
+/// What stands in front of a segment of this type, by its number if it is not known, and of this length in bytes.
 #[must_use]
-pub fn head(sort: SegmentType, length: u64) -> [u8; HEAD_BYTES] {
-    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = ((sort as u32).to_be_bytes(), length.to_be_bytes());
+pub fn head(number: impl Into<u32>, length: u64) -> [u8; HEAD_BYTES] {
+    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (number.into().to_be_bytes(), length.to_be_bytes());
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 

@@ -1,9 +1,12 @@
 //! The splitter: cuts a dump that comes in parts into blocks of whole messages, whatever the length of its segments. It
 //! reads what tells where a message ends, and nothing in it.
 
+use super::block::{Block, Content, Left};
 use super::footer::Contents;
+use super::foreign::PIECE_BYTES;
 use super::segment::{HEAD_BYTES, MARKER, SegmentType};
 use super::wire::{self, Layout};
+use crate::juicefs::Foreign;
 use crate::{Error, Result};
 
 /// How full a block becomes before it is handed out, in bytes.
@@ -15,57 +18,6 @@ const MAX_MESSAGE: u64 = 16 << 20;
 /// The longest footer, in bytes: about that of ten million segments.
 const MAX_FOOTER: usize = 64 << 20;
 
-/// Messages of one segment that stand one behind the other: all of them, or as many as there is room for.
-#[derive(Debug)]
-pub struct Block {
-    sort: SegmentType,
-    segment: u64,
-    offset: u64,
-    messages: usize,
-    bytes: Vec<u8>,
-}
-
-impl Block {
-    /// The sort of the segment.
-    #[must_use]
-    pub fn sort(&self) -> SegmentType {
-        self.sort
-    }
-
-    /// Where the segment begins in the dump, in bytes.
-    #[must_use]
-    pub fn segment(&self) -> u64 {
-        self.segment
-    }
-
-    /// Where the first of the messages begins, in bytes.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    pub(super) fn messages(&self) -> usize {
-        self.messages
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// What was read and is not carried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Left {
-    /// Segments of a type that is not known.
-    pub segments: u64,
-    /// Their length, in bytes.
-    pub bytes: u64,
-    /// Lines of the change log.
-    pub log_lines: u64,
-    /// Fields in segments that they do not belong to.
-    pub strays: u64,
-}
-
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -75,6 +27,8 @@ enum State {
     Format,
     /// The messages of any other.
     Messages,
+    /// The bytes of a segment of an unknown type.
+    Pieces,
     /// What is passed over, up to this byte of the dump.
     Pass(u64),
     Footer,
@@ -148,7 +102,8 @@ impl Splitter {
 
     /// Reads on, and takes off the front of `input` what it has read. Returns a block as soon as one is full or its segment
     /// ends; the rest of `input` is then to be given again. Returns nothing where more input is needed: what is left of
-    /// `input` then is to be given again in front of what follows, and is shorter than 17 MiB.
+    /// `input` then is to be given again in front of what follows, and is shorter than 17 MiB. A segment of an unknown type
+    /// comes in pieces of 64 KiB.
     ///
     /// # Errors
     /// Lengths that do not fit into each other, or are over a bound. There is no reading on after an error.
@@ -158,6 +113,7 @@ impl Splitter {
                 State::Head => self.head(input)?,
                 State::Format => self.format(input),
                 State::Messages => self.messages(input)?,
+                State::Pieces => self.pieces(input),
                 State::Pass(end) => self.pass(end, input),
                 State::Footer => self.footer(input)?,
             };
@@ -220,6 +176,11 @@ impl Splitter {
         self.left
     }
 
+    /// The first piece of each segment of an unknown type, once: the footer names them, so it must have been read.
+    pub fn foreign(&mut self) -> impl Iterator<Item = Foreign> + use<> {
+        std::mem::take(&mut self.contents.unknown).into_rows()
+    }
+
     fn take<'a>(&mut self, length: usize, input: &mut &'a [u8]) -> &'a [u8] {
         let (taken, rest) = input.split_at_checked(length).unwrap_or((input, &[]));
         *input = rest;
@@ -242,13 +203,12 @@ impl Splitter {
         let end = begin.checked_add(HEAD_BYTES as u64).and_then(|at| at.checked_add(length)).ok_or_else(too_long)?;
         self.take(HEAD_BYTES, input);
         (self.sort, self.begin, self.end) = (SegmentType::of(number), begin, end);
-        self.contents.segment(self.sort, begin);
+        match self.sort {
+            Some(sort) => self.contents.segment(sort, begin),
+            None => self.contents.unknown.add(number, begin, length)?,
+        }
         self.state = match self.sort {
-            None => {
-                self.left.segments += 1;
-                self.left.bytes = self.left.bytes.saturating_add(length);
-                State::Pass(end)
-            }
+            None => State::Pieces,
             Some(SegmentType::Format) if length > MAX_MESSAGE => {
                 return Err(Error::TooLarge { what: "setting", bound: MAX_MESSAGE });
             }
@@ -275,10 +235,20 @@ impl Splitter {
         Turn::On
     }
 
+    fn pieces(&mut self, input: &mut &[u8]) -> Turn {
+        let ahead = self.at - self.begin - HEAD_BYTES as u64;
+        let left = PIECE_BYTES - ahead % PIECE_BYTES;
+        let (offset, length) = (self.at, self.within(self.end.min(self.at + left), input));
+        let bytes = self.take(length, input);
+        let (segment, piece) = self.contents.unknown.piece(ahead);
+        self.fill(Content::Piece(segment, piece), offset, bytes, 0);
+        self.ended(if length as u64 == left { Turn::Full } else { Turn::Starved })
+    }
+
     fn format(&mut self, input: &mut &[u8]) -> Turn {
         let (offset, length) = (self.at, self.within(self.end, input));
         let bytes = self.take(length, input);
-        self.fill(SegmentType::Format, offset, bytes, 1);
+        self.fill(Content::Messages(SegmentType::Format), offset, bytes, 1);
         self.ended(Turn::Starved)
     }
 
@@ -308,7 +278,7 @@ impl Splitter {
         };
         let (offset, length) = (self.at, window.len() - ahead.len());
         let bytes = self.take(length, input);
-        self.fill(sort, offset, bytes, count);
+        self.fill(Content::Messages(sort), offset, bytes, count);
         self.contents.items(sort, count as u64);
         if let Some((length, own)) = passed {
             self.contents.items(sort, u64::from(own));
@@ -328,12 +298,12 @@ impl Splitter {
         Turn::Full
     }
 
-    fn fill(&mut self, sort: SegmentType, offset: u64, bytes: &[u8], messages: usize) {
+    fn fill(&mut self, content: Content, offset: u64, bytes: &[u8], messages: usize) {
         if bytes.is_empty() {
             return;
         }
         let (segment, spare) = (self.begin, &mut self.spare);
-        let begun = || Block { sort, segment, offset, messages: 0, bytes: spare.pop().unwrap_or_default() };
+        let begun = || Block { content, segment, offset, messages: 0, bytes: spare.pop().unwrap_or_default() };
         let block = self.block.get_or_insert_with(begun);
         block.bytes.extend_from_slice(bytes);
         block.messages += messages;

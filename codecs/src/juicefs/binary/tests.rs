@@ -3,17 +3,20 @@
 
 use super::*;
 use crate::Error;
-use crate::juicefs::Batch;
+use crate::juicefs::{Batch, Foreign};
 use crate::system::Batch as _;
 
 mod damage;
 mod example;
+mod foreign;
 mod oracle;
 
 /// A dump as it was read.
 #[derive(Debug, Default)]
 struct Read {
     batches: Vec<(SegmentType, u64, Batch)>,
+    /// Segments of unknown types, by key.
+    foreign: Vec<Foreign>,
     damaged: Vec<(u64, Error)>,
     left: Left,
 }
@@ -39,7 +42,10 @@ fn read(dump: &[u8], block: usize, step: usize) -> Result<Read, (String, Error)>
             match splitter.split(&mut rest) {
                 Ok(Some(block)) => {
                     let batch = decode(&block, &mut |place, error| read.damaged.push((place, error)));
-                    read.batches.push((block.sort(), block.segment(), batch));
+                    match (batch, block.sort()) {
+                        (Batch::Foreign(rows), None) => read.foreign.extend(rows),
+                        (batch, sort) => read.batches.push((sort.unwrap(), block.segment(), batch)),
+                    }
                     splitter.recycle(block);
                 }
                 Ok(None) => break,
@@ -50,6 +56,8 @@ fn read(dump: &[u8], block: usize, step: usize) -> Result<Read, (String, Error)>
     }
     splitter.finish(&held).map_err(|error| (splitter.place(held.len()), error))?;
     read.left = splitter.left();
+    read.foreign.extend(splitter.foreign());
+    read.foreign.sort_by_key(|row| (row.segment, row.piece));
     Ok(read)
 }
 

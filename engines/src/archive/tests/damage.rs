@@ -61,7 +61,7 @@ fn an_incomplete_archive_says_how_far_it_goes() {
     let (path, whole) = (scratch(), write_pipe(&volume()));
     let [file, pipe] = both_fail(&path, &whole[..whole.len() - TRAILER_BYTES], "no trailer");
     let expected =
-        format!("the archive is incomplete: it ends after 19 whole frames, at byte {}", whole.len() - TRAILER_BYTES);
+        format!("the archive is incomplete: it ends after 20 whole frames, at byte {}", whole.len() - TRAILER_BYTES);
     assert!(file.to_string().contains(&expected), "{file}");
     assert!(pipe.to_string().contains(&expected), "{pipe}");
     assert!(both_fail(&path, b"", "empty")[0].to_string().contains("it is empty"));

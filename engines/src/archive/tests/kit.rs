@@ -44,6 +44,11 @@ pub(super) fn volume() -> Vec<Batch> {
         vec![DelSlices { id: 8, deleted: 1_700_000_000, slices: DelayedSlices(vec![(7, 6)]) }].into(),
         vec![Detached { inode: 10, added: 1_700_000_000 }].into(),
         vec![Token { id: 1, token: b"secret".to_vec() }].into(),
+        vec![
+            Foreign { number: u32::MAX, name: b"new".to_vec(), items: 9, length: 3, ..Foreign::default() },
+            Foreign { piece: 1, bytes: vec![0, 0xff, b'"'], ..Foreign::default() },
+        ]
+        .into(),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::juicefs::{Chunk, Node, Parent, Quota, Selection};
+use crate::juicefs::{Chunk, Foreign, Node, Parent, Quota, Selection};
 use crate::system::Selection as _;
 
 const DIRECTORY: FileType = FileType::DIRECTORY;
@@ -130,4 +130,13 @@ fn what_is_not_there_is_named() {
         let error = learned(path, reach, &edges(), 3).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn what_nobody_knows_is_left_behind_and_counted() {
+    let selection = learned("/a", Reach::Everything, &edges(), 100).unwrap();
+    let row = |segment, piece| Foreign { segment, piece, ..Foreign::default() };
+    let mut batch: Batch = vec![row(0, 0), row(0, 1), row(0, 2), row(1, 0)].into();
+    assert_eq!(selection.keep(&mut batch), Some(("segments of unknown types", 2)));
+    assert_eq!(batch, Vec::<Foreign>::new().into());
 }
