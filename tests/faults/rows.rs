@@ -76,8 +76,8 @@ fn file_with_two_names(redis: &Redis) -> String {
 fn parent_rows_that_follow_from_nothing() {
     let (redis, folder) = (Redis::start(), Folder::new());
     expect(0, &["load", VOLUME, &redis.url()]);
-    redis.cli(&["HSET", "p999999", "1", "2"]);
     redis.cli(&["HINCRBY", &format!("p{}", file_with_two_names(&redis)), "1", "5"]);
+    redis.cli(&["HSET", "p999999", "1", "2"]);
     let told = expect_error(3, &["migrate", &redis.url(), &folder.sqlite("volume.db")]);
     assert!(told.contains("parent rows count") && told.contains("rows that do not follow from the others"), "{told}");
     expect(0, &["info", &folder.sqlite("volume.db")]);
