@@ -9,6 +9,7 @@ mod foreign;
 pub mod json;
 pub mod output;
 pub mod redis;
+mod sql;
 pub mod sqlite;
 pub mod synthetic;
 pub mod wrapping;

@@ -11,8 +11,9 @@ use metaferry_codecs::juicefs::{
 use metaferry_codecs::system::Batch as _;
 use rusqlite::{Connection, Result};
 
-use super::rows::{Cells, Stored};
+use super::rows::Selected;
 use super::select::Select;
+use crate::sql::rows::{Row, Stored};
 
 /// Rows in a batch, at most.
 const BATCH_ROWS: usize = 4096;
@@ -63,7 +64,8 @@ where
     let (mut batch, mut damaged) = (Vec::new(), Vec::new());
     let (mut bytes, mut next) = (0, None);
     while let Some(row) = rows.next()? {
-        let cells = Cells::new(row, R::COLUMNS);
+        let selected = Selected(row);
+        let cells = Row::new(&selected, R::COLUMNS);
         match R::read(&cells) {
             Ok(read) => {
                 bytes += size_of::<R>() + read.extra();

@@ -10,8 +10,8 @@ use metaferry_codecs::system::Kind as _;
 use metaferry_pipeline::Emit;
 use rusqlite::Connection;
 
-use super::rows::Stored;
 use super::schema::Schema;
+use crate::sql::rows::Stored;
 
 /// The statements of one volume.
 #[derive(Debug)]

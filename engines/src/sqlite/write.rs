@@ -10,9 +10,10 @@ use metaferry_codecs::system::Kind as _;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::bind::{Binder, Bound, Unfit};
+use super::bind::{Failure, Parameters};
 use super::failure;
 use super::schema::{create_indexes, create_table};
+use crate::sql::bind::{Binder, Bound, Unfit};
 
 const FAST: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; \
                     PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA threads = 2;";
@@ -120,9 +121,10 @@ impl Writer {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut statement = self.connection.prepare_cached(sql).map_err(|error| self.failed(error))?;
         for rows in groups {
-            let mut to = Binder::new(&mut statement, &mut buffer);
+            let mut parameters = Parameters::new(&mut statement);
+            let mut to = Binder::new(&mut parameters, &mut buffer);
             for row in rows {
-                row.bind(&mut to).map_err(|unfit| self.unfit(row, unfit))?;
+                row.bind(&mut to).map_err(|failure| self.unfit(row, failure))?;
             }
             statement.raw_execute().map_err(|error| match (rows.first(), rows.last()) {
                 (Some(first), Some(last)) => self.failed(error).at(between(first, last)),
@@ -134,10 +136,10 @@ impl Writer {
         Ok(())
     }
 
-    fn unfit<R: Bound>(&self, row: &R, unfit: Unfit) -> Error {
-        match unfit {
-            Unfit::Sql(error) => self.failed(error),
-            Unfit::Value(column) => {
+    fn unfit<R: Bound>(&self, row: &R, failure: Failure) -> Error {
+        match failure {
+            Failure::Sql(error) => self.failed(error),
+            Failure::Unfit(Unfit(column)) => {
                 Error::unsupported(format!("{}: its {column} does not fit a signed number of 64 bits", row.place()))
             }
         }
