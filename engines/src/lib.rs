@@ -1,5 +1,6 @@
 //! How each store is read and bulk-loaded: one folder a store, files included.
 
+mod address;
 pub mod archive;
 pub mod awaited;
 pub mod binary;
@@ -8,6 +9,7 @@ mod feed;
 mod foreign;
 pub mod json;
 pub mod output;
+pub mod postgres;
 pub mod redis;
 mod sql;
 pub mod sqlite;

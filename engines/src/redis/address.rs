@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use metaferry_pipeline::{Error, Result};
 
+use crate::address::{Query, password_from, redact, unescape};
+
 const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,7 +94,7 @@ impl Address {
                 .hint("write special characters of a user or password as %XX, or give the password in META_PASSWORD")
         })?;
         if address.password.is_empty() {
-            address.password = password_from(env)?;
+            address.password = password_from("REDIS_PASSWORD", env)?;
         }
         address.sentinel_password = env("SENTINEL_PASSWORD").unwrap_or_default();
         Ok(address)
@@ -133,30 +135,6 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Hides the password, in addresses that cannot be read too: it is whatever stands between the first colon and the
-/// last at sign.
-fn redact(url: &str) -> String {
-    let Some((secret, rest)) = url.rsplit_once('@') else { return url.to_owned() };
-    let (scheme, userinfo) = secret.split_once("://").unwrap_or(("", secret));
-    let user = userinfo.split_once(':').map_or(userinfo, |(user, _)| user);
-    if scheme.is_empty() || !scheme.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return format!("****@{rest}");
-    }
-    let colon = if userinfo.contains(':') { ":****" } else { "" };
-    format!("{scheme}://{user}{colon}@{rest}")
-}
-
-fn password_from(env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
-    let given = |name| env(name).filter(|value| !value.is_empty());
-    if let Some(password) = given("REDIS_PASSWORD").or_else(|| given("META_PASSWORD")) {
-        return Ok(password);
-    }
-    let Some(path) = given("META_PASSWORD_FILE") else { return Ok(String::new()) };
-    let content = std::fs::read_to_string(&path)
-        .map_err(|cause| Error::config(format!("META_PASSWORD_FILE {path}")).because(cause))?;
-    Ok(content.trim().to_owned())
-}
-
 /// Cuts an address as Go's `net/url` and go-redis do; an error says what is wrong, citing nothing that may be secret.
 fn parse_parts(url: &str, shown: &str) -> Result<Address, String> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
@@ -180,8 +158,8 @@ fn parse_parts(url: &str, shown: &str) -> Result<Address, String> {
         user: unescape(user, false)?,
         password: unescape(password, false)?,
         sentinel_password: String::new(),
-        tls: if scheme == "rediss" { Some(query.tls()?) } else { None },
-        timeouts: query.timeouts(),
+        tls: if scheme == "rediss" { Some(tls(&query)?) } else { None },
+        timeouts: timeouts(&query),
         database: match query.get("db") {
             Some(number) => number.parse().map_err(|_| "the database is not a number".to_owned())?,
             None => database,
@@ -228,48 +206,30 @@ fn endpoint(text: &str, default_port: u16) -> Result<Endpoint, String> {
     Ok(Endpoint { host: if host.is_empty() { "localhost" } else { host }.to_owned(), port })
 }
 
-struct Query(Vec<(String, String)>);
+fn tls(query: &Query) -> Result<TlsOptions, String> {
+    let path = |name| query.get(name).map(PathBuf::from);
+    let client = match (path("tls-cert-file"), path("tls-key-file")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(_), None) => return Err("tls-cert-file is given without tls-key-file".to_owned()),
+        (None, _) => None,
+    };
+    Ok(TlsOptions {
+        insecure: query.get("insecure-skip-verify").is_some(),
+        client,
+        authorities: path("tls-ca-cert-file"),
+        server_name: query.get("tls-server-name").map(str::to_owned),
+    })
+}
 
-impl Query {
-    fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((unescape(name, true).ok()?, unescape(value, true).ok()?))
-        });
-        Self(pairs.collect())
-    }
-
-    /// The value of a parameter that is there and not empty.
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name)?;
-        Some(found.1.as_str()).filter(|value| !value.is_empty())
-    }
-
-    fn tls(&self) -> Result<TlsOptions, String> {
-        let path = |name| self.get(name).map(PathBuf::from);
-        let client = match (path("tls-cert-file"), path("tls-key-file")) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) => return Err("tls-cert-file is given without tls-key-file".to_owned()),
-            (None, _) => None,
-        };
-        Ok(TlsOptions {
-            insecure: self.get("insecure-skip-verify").is_some(),
-            client,
-            authorities: path("tls-ca-cert-file"),
-            server_name: self.get("tls-server-name").map(str::to_owned),
-        })
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        let timeout = |dashed: &str, underscored: &str, default| {
-            let given = self.get(dashed).or_else(|| self.get(underscored)).and_then(duration);
-            given.map_or(Some(default), |given| Some(given).filter(|given| !given.is_zero()))
-        };
-        Timeouts {
-            connect: timeout("dial-timeout", "dial_timeout", CONNECT_TIMEOUT),
-            read: timeout("read-timeout", "read_timeout", ANSWER_TIMEOUT),
-            write: timeout("write-timeout", "write_timeout", ANSWER_TIMEOUT),
-        }
+fn timeouts(query: &Query) -> Timeouts {
+    let timeout = |dashed: &str, underscored: &str, default| {
+        let given = query.get(dashed).or_else(|| query.get(underscored)).and_then(duration);
+        given.map_or(Some(default), |given| Some(given).filter(|given| !given.is_zero()))
+    };
+    Timeouts {
+        connect: timeout("dial-timeout", "dial_timeout", CONNECT_TIMEOUT),
+        read: timeout("read-timeout", "read_timeout", ANSWER_TIMEOUT),
+        write: timeout("write-timeout", "write_timeout", ANSWER_TIMEOUT),
     }
 }
 
@@ -300,24 +260,6 @@ fn duration(text: &str) -> Option<Duration> {
         rest = tail;
     }
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-fn unescape(text: &str, plus_is_space: bool) -> Result<String, String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let (high, low) = (digit(bytes.next()), digit(bytes.next()));
-                let value = high.zip(low).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-                out.push(value.ok_or("an escape is not % and two hexadecimal digits")?);
-            }
-            b'+' if plus_is_space => out.push(b' '),
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8(out).map_err(|_| "an escape is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use metaferry_codecs::juicefs::{
     Symlink, Token, Xattr,
 };
 
-use super::rows::Stored;
+use super::rows::{DirQuota, Stored};
 
 /// A value that its column cannot hold: the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,6 +232,20 @@ impl Bound for Quota {
 
     fn place(&self) -> String {
         format!("quota {} of class {}", self.id, self.class)
+    }
+}
+
+impl Bound for DirQuota {
+    fn bind<P: Put>(&self, to: &mut Binder<'_, P>) -> Result<(), P::Error> {
+        to.unsigned("inode", self.0.id)?;
+        to.int(self.0.max_space.0)?;
+        to.int(self.0.max_inodes.0)?;
+        to.int(self.0.used_space)?;
+        to.int(self.0.used_inodes)
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
     }
 }
 

@@ -1,4 +1,40 @@
-//! What the dialects of SQL share: rows and their columns. Each dialect's statements and connections are in its own folder.
+//! What the dialects of SQL share: the layout, rows and their columns. Each dialect's statements and connections are in its
+//! own folder.
 
 pub(crate) mod bind;
+pub(crate) mod ddl;
 pub(crate) mod rows;
+pub(crate) mod schema;
+
+use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::{Counter, Quota, counter, quota_class};
+
+use rows::DirQuota;
+
+/// Counters that JuiceFS updates without looking whether they are there, and what a new volume begins with (`sql.go: doInit`).
+pub(crate) fn first_counters() -> [Counter; 6] {
+    [
+        (counter::NEXT_INODE, 2),
+        (counter::NEXT_CHUNK, 1),
+        (counter::NEXT_SESSION, 0),
+        (counter::USED_SPACE, 0),
+        (counter::TOTAL_INODES, 0),
+        (b"nextCleanupSlices", 0),
+    ]
+    .map(|(name, value): (&[u8], _)| Counter { name: name.to_vec(), value })
+}
+
+/// The table whose ids a counter counts elsewhere: where the database does so by itself, it is no row.
+pub(crate) fn serial(counter: &[u8]) -> Option<&'static Table> {
+    match counter {
+        counter::ACL_MAX_ID => Some(&tables::ACL),
+        counter::TOKEN_MAX_ID => Some(&tables::DELEGATION_TOKEN),
+        _ => None,
+    }
+}
+
+/// Quotas by the table they are in: those of directories, and those of users and groups.
+pub(crate) fn quotas(rows: Vec<Quota>) -> (Vec<DirQuota>, Vec<Quota>) {
+    let (directories, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.class == quota_class::DIRECTORY);
+    (directories.into_iter().map(DirQuota).collect(), others)
+}

@@ -4,7 +4,7 @@
 use metaferry_codecs::juicefs::tables::{self, Table, time_of_columns};
 use metaferry_codecs::juicefs::{
     Acl, AclEntries, Chunk, Counter, DelFile, DelSlices, DelayedSlices, Detached, DirStat, Document, Edge, FileType,
-    Limit, Node, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr,
+    Limit, Node, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr, quota_class,
 };
 use metaferry_codecs::{Error, Result};
 
@@ -280,7 +280,7 @@ impl Stored for DirStat {
 }
 
 impl Stored for Quota {
-    /// Those of users and groups are written as they are, those of directories to a table without the class.
+    /// Those of users and groups are written as they are, those of directories as [`DirQuota`].
     const TABLE: Table = tables::USER_GROUP_QUOTA;
     const COLUMNS: &'static [&'static str] = &["qtype", "qkey", "max_space", "max_inodes", "used_space", "used_inodes"];
     const KEYS: usize = 2;
@@ -298,6 +298,25 @@ impl Stored for Quota {
             used_space: cells.int(4)?,
             used_inodes: cells.int(5)?,
         })
+    }
+}
+
+/// A quota of a directory, in the table it is written to: there it has no class.
+pub(crate) struct DirQuota(pub(crate) Quota);
+
+impl Stored for DirQuota {
+    const TABLE: Table = tables::DIR_QUOTA;
+    const COLUMNS: &'static [&'static str] = &["inode", "max_space", "max_inodes", "used_space", "used_inodes"];
+
+    fn read<C: Cells>(cells: &Row<'_, C>) -> Result<Self> {
+        Ok(Self(Quota {
+            class: quota_class::DIRECTORY,
+            id: cells.int(0)?,
+            max_space: Limit(cells.int(1)?),
+            max_inodes: Limit(cells.int(2)?),
+            used_space: cells.int(3)?,
+            used_inodes: cells.int(4)?,
+        }))
     }
 }
 

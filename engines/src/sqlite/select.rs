@@ -10,8 +10,8 @@ use metaferry_codecs::system::Kind as _;
 use metaferry_pipeline::Emit;
 use rusqlite::Connection;
 
-use super::schema::Schema;
 use crate::sql::rows::Stored;
+use crate::sql::schema::Schema;
 
 /// The statements of one volume.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use metaferry_pipeline::{
 
 use super::address::SqliteAddress;
 use super::database::Database;
-use super::schema::Schema;
 use super::select::{self, Selects};
-use super::{failure, page, plan};
+use super::{failure, page, plan, schema};
+use crate::sql::schema::Schema;
 
 /// Kinds whose key is the number their table goes by.
 const ORDERED: [Kind; 11] = [
@@ -69,7 +69,7 @@ impl SqliteSnapshot {
         let path = address.path();
         let database = Database::open(path, readers, stop)?;
         let (schema, live_sessions) = database.with(|connection| {
-            let schema = Schema::read(connection, path, &address.prefix())?;
+            let schema = schema::read(connection, path, &address.prefix())?;
             let live = select::live_sessions(connection, &schema).map_err(|error| failure(path, error))?;
             Ok((schema, live))
         })?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use metaferry_codecs::juicefs::tables::{self, Table};
-use metaferry_codecs::juicefs::{Batch, Counter, Links, Quota, Setting, Sustained, counter, quota_class};
+use metaferry_codecs::juicefs::{Batch, Counter, Links, Quota, Setting, Sustained};
 use metaferry_codecs::system::Batch as _;
 use metaferry_codecs::system::Kind as _;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
@@ -12,23 +12,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::bind::{Failure, Parameters};
 use super::failure;
-use super::schema::{create_indexes, create_table};
+use super::schema::DIALECT;
 use crate::sql::bind::{Binder, Bound, Unfit};
+use crate::sql::{first_counters, quotas, serial};
 
 const FAST: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; \
                     PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA threads = 2;";
 /// Rows that one statement inserts.
 const ROWS_AT_ONCE: usize = 32;
-/// Counters that JuiceFS updates without looking whether they are there, and what a new volume begins with (`sql.go: doInit`).
-const COUNTERS: [(&[u8], i64); 6] = [
-    (counter::NEXT_INODE, 2),
-    (counter::NEXT_CHUNK, 1),
-    (counter::NEXT_SESSION, 0),
-    (counter::USED_SPACE, 0),
-    (counter::TOTAL_INODES, 0),
-    (b"nextCleanupSlices", 0),
-];
-
 /// A file under way.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -45,7 +36,7 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(64);
         let writer = Self { path: path.to_owned(), prefix: prefix.to_owned(), connection, buffer: Vec::new() };
         writer.run("BEGIN")?;
-        tables::ALL.iter().try_for_each(|table| writer.run(&create_table(table, prefix)))?;
+        tables::ALL.iter().try_for_each(|table| writer.run(&DIALECT.create_table(table, prefix, true)))?;
         Ok(writer)
     }
 
@@ -161,13 +152,9 @@ impl Writer {
         self.rows("INSERT", &rows)
     }
 
-    /// Those of directories have a table of their own, without the class.
     fn quotas(&mut self, rows: Vec<Quota>) -> Result<()> {
-        let (directories, others): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.class == quota_class::DIRECTORY);
-        let table = self.name(&tables::DIR_QUOTA);
-        let columns = "inode, max_space, max_inodes, used_space, used_inodes";
-        self.insert(&format!("INSERT INTO {table} ({columns}) VALUES (?2, ?3, ?4, ?5, ?6)"), directories.chunks(1))?;
+        let (directories, others) = quotas(rows);
+        self.rows("INSERT", &directories)?;
         self.rows("INSERT", &others)
     }
 
@@ -201,7 +188,7 @@ impl Writer {
 
     /// Adds the indexes and closes the file: everything but the seal is in it then.
     pub(super) fn finish(self, stop: &Stop) -> Result<()> {
-        for sql in tables::ALL.iter().flat_map(|table| create_indexes(table, &self.prefix)) {
+        for sql in tables::ALL.iter().flat_map(|table| DIALECT.create_indexes(table, &self.prefix)) {
             stop.check()?;
             self.run(&sql)?;
         }
@@ -216,8 +203,7 @@ pub(super) fn seal(path: &Path, prefix: &str, setting: &[Setting]) -> Result<()>
     let connection = open(path, OpenFlags::empty()).map_err(|error| failure(path, error))?;
     let mut writer = Writer { path: path.to_owned(), prefix: prefix.to_owned(), connection, buffer: Vec::new() };
     writer.run("BEGIN")?;
-    let counters = COUNTERS.map(|(name, value)| Counter { name: name.to_vec(), value });
-    writer.rows("INSERT OR IGNORE", &counters)?;
+    writer.rows("INSERT OR IGNORE", &first_counters())?;
     writer.rows("INSERT", setting)?;
     writer.run("COMMIT")?;
     writer.connection.close().map_err(|(_, error)| failure(path, error))
@@ -228,15 +214,6 @@ fn open(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.execute_batch(FAST)?;
     Ok(connection)
-}
-
-/// The table whose ids a counter counts elsewhere.
-fn serial(counter: &[u8]) -> Option<&'static Table> {
-    match counter {
-        counter::ACL_MAX_ID => Some(&tables::ACL),
-        counter::TOKEN_MAX_ID => Some(&tables::DELEGATION_TOKEN),
-        _ => None,
-    }
 }
 
 fn between<R: Bound>(first: &R, last: &R) -> String {
