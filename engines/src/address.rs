@@ -73,4 +73,3 @@ pub(crate) fn unescape(text: &str, plus_is_space: bool) -> Result<String, String
     }
     String::from_utf8(out).map_err(|_| "an escape is not UTF-8".to_owned())
 }
-

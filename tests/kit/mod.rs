@@ -1,5 +1,6 @@
 //! What the tests share: the built program, fixtures, servers. A server that is missing fails the test by name.
 
+pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod tree;
 
@@ -42,6 +43,11 @@ pub(crate) fn read_data(name: &str) -> Vec<u8> {
         Ok(bytes) => bytes,
         Err(_) => zstd::decode_all(std::fs::File::open(data(&format!("{name}.zst"))).unwrap()).unwrap(),
     }
+}
+
+/// Whether a file is there, compressed or not.
+pub(crate) fn has_data(name: &str) -> bool {
+    data(name).exists() || data(&format!("{name}.zst")).exists()
 }
 
 /// A temporary folder with names in it.

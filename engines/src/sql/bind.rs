@@ -2,7 +2,7 @@
 
 use metaferry_codecs::juicefs::tables::time_columns;
 use metaferry_codecs::juicefs::{
-    Acl, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Node, Quota, Setting, SliceRef, Sustained,
+    Acl, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Links, Node, Quota, Setting, SliceRef, Sustained,
     Symlink, Token, Xattr,
 };
 
@@ -125,6 +125,17 @@ impl Bound for Node {
 
     fn place(&self) -> String {
         format!("inode {}", self.inode)
+    }
+}
+
+impl Bound for Links {
+    fn bind<P: Put>(&self, to: &mut Binder<'_, P>) -> Result<(), P::Error> {
+        to.unsigned("inode", self.inode)?;
+        to.int(self.nlink)
+    }
+
+    fn place(&self) -> String {
+        format!("link count of inode {}", self.inode)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the dialects of SQL share: the layout, rows and their columns. Each dialect's statements and connections are in its
 //! own folder.
 
+pub(crate) mod batches;
 pub(crate) mod bind;
 pub(crate) mod ddl;
 pub(crate) mod rows;
@@ -22,6 +23,16 @@ pub(crate) fn first_counters() -> [Counter; 6] {
         (b"nextCleanupSlices", 0),
     ]
     .map(|(name, value): (&[u8], _)| Counter { name: name.to_vec(), value })
+}
+
+/// A `table_prefix` that can be part of a name.
+pub(crate) fn prefix_of(text: &str) -> Result<String, String> {
+    let is_fine = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if is_fine {
+        Ok(text.to_owned())
+    } else {
+        Err("the table prefix can hold letters, digits, _, - and . only".to_owned())
+    }
 }
 
 /// The table whose ids a counter counts elsewhere: where the database does so by itself, it is no row.

@@ -4,7 +4,7 @@
 use metaferry_codecs::juicefs::tables::{self, Table, time_of_columns};
 use metaferry_codecs::juicefs::{
     Acl, AclEntries, Chunk, Counter, DelFile, DelSlices, DelayedSlices, Detached, DirStat, Document, Edge, FileType,
-    Limit, Node, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr, quota_class,
+    Limit, Links, Node, Parent, Quota, Setting, SliceRef, Slices, Sustained, Symlink, Token, Xattr, quota_class,
 };
 use metaferry_codecs::{Error, Result};
 
@@ -185,6 +185,16 @@ impl Stored for Node {
     }
 }
 
+/// As a node is amended by it.
+impl Stored for Links {
+    const TABLE: Table = tables::NODE;
+    const COLUMNS: &'static [&'static str] = &["inode", "nlink"];
+
+    fn read<C: Cells>(cells: &Row<'_, C>) -> Result<Self> {
+        Ok(Self { inode: cells.int(0)?, nlink: cells.int(1)? })
+    }
+}
+
 impl Stored for Edge {
     const TABLE: Table = tables::EDGE;
     const COLUMNS: &'static [&'static str] = &["parent", "name", "inode", "type"];
@@ -250,6 +260,17 @@ impl Stored for Xattr {
 
     fn extra(&self) -> usize {
         self.name.len() + self.value.len()
+    }
+}
+
+/// As a query counts them: they have no table.
+impl Stored for Parent {
+    const TABLE: Table = tables::EDGE;
+    const COLUMNS: &'static [&'static str] = &["inode", "parent", "count"];
+    const KEYS: usize = 2;
+
+    fn read<C: Cells>(cells: &Row<'_, C>) -> Result<Self> {
+        Ok(Self { inode: cells.int(0)?, parent: cells.int(1)?, count: cells.int(2)? })
     }
 }
 

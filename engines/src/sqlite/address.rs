@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use metaferry_codecs::juicefs::tables;
 use metaferry_pipeline::{Error, Result};
 
+use crate::sql::prefix_of;
+
 /// A file and the prefix of the tables in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteAddress {
@@ -34,10 +36,8 @@ impl SqliteAddress {
         let parameters = url::form_urlencoded::parse(query.as_bytes());
         let table_prefix =
             parameters.filter(|(name, _)| name == "table_prefix").last().map(|(_, value)| value.into_owned());
-        let table_prefix = table_prefix.unwrap_or_default();
-        if !table_prefix.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
-            return Err(Error::config(format!("{text}: the table prefix can hold letters, digits, _, - and . only")));
-        }
+        let table_prefix = prefix_of(&table_prefix.unwrap_or_default());
+        let table_prefix = table_prefix.map_err(|problem| Error::config(format!("{text}: {problem}")))?;
         Ok(Self { path: PathBuf::from(path), table_prefix })
     }
 

@@ -1,0 +1,300 @@
+//! The schema a volume is written to: claimed with a lock, marked until it is committed, given its keys and indexes when
+//! the rows are there. What a dead load left behind is told by the mark, and cleared.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use metaferry_codecs::juicefs::tables::{self, Table, Type};
+use metaferry_codecs::juicefs::{Setting, setting};
+use metaferry_codecs::tally::digest;
+use metaferry_pipeline::{Error, Result, Stop, stage};
+use sqlx::Row;
+
+use super::address::PostgresAddress;
+use super::loader::encode_all;
+use super::session::Session;
+use super::{DIALECT, failure};
+use crate::sql::first_counters;
+
+/// The table that marks a schema until a load into it is committed, behind the prefix.
+const MARK: &str = "metaferry";
+/// Tables of rows that are to replace others, each with the columns of the one it amends.
+pub(super) const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
+/// What a session of a load asks of its server, and of it alone.
+const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'";
+/// How long what is left of a load that failed is waited for.
+const CLEAR: &str = "SET lock_timeout = '10s'";
+
+/// What the loaders of one target share.
+pub(super) struct Shared {
+    pub(super) address: PostgresAddress,
+    pub(super) prefix: String,
+    /// The next surrogate keys, by table.
+    ids: BTreeMap<&'static str, AtomicU64>,
+    /// The largest keys that were given elsewhere, by table.
+    serials: Mutex<BTreeMap<&'static str, i64>>,
+    pub(super) stop: Stop,
+}
+
+impl Shared {
+    /// As many surrogate keys of a table as that: the first of them.
+    pub(super) fn take_ids(&self, table: &Table, count: u64) -> u64 {
+        self.ids.get(table.name).map_or(0, |next| next.fetch_add(count, Ordering::Relaxed))
+    }
+
+    /// Keys up to this one are taken.
+    pub(super) fn given(&self, table: &Table, id: i64) {
+        let mut serials = self.serials.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = serials.entry(table.name).or_default();
+        *highest = id.max(*highest);
+    }
+
+    /// The name of a table in a statement.
+    pub(super) fn name(&self, table: &str) -> String {
+        DIALECT.quoted(&format!("{}{table}", self.prefix))
+    }
+
+    /// A session for loading.
+    pub(super) fn session(&self) -> Result<Session> {
+        let mut session = Session::open(&self.address, &self.stop)?;
+        session.run(FAST)?;
+        Ok(session)
+    }
+}
+
+/// The table in which rows wait that are to replace those of another.
+pub(super) fn waiting(table: &str) -> String {
+    format!("{MARK}_{table}")
+}
+
+/// The table in which link counts wait.
+pub(super) const LINKS: &str = "links";
+
+/// A claimed schema. Dropped without [`Target::seal`], nothing of the load is left in it.
+pub(super) struct Target {
+    pub(super) shared: std::sync::Arc<Shared>,
+    /// Holds the lock while it lives.
+    session: Session,
+    is_settled: bool,
+    is_sealed: bool,
+}
+
+impl Target {
+    /// Locks a schema, clears what a dead load has left in it, looks that it is empty, and makes the tables.
+    pub(super) fn claim(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
+        let ids = tables::ALL.iter().filter(|table| serial_key(table).is_some());
+        let shared = Shared {
+            address: address.clone(),
+            prefix: address.prefix(),
+            ids: ids.map(|table| (table.name, AtomicU64::new(1))).collect(),
+            serials: Mutex::default(),
+            stop: stop.clone(),
+        };
+        let mut session = shared.session()?;
+        lock(&mut session, &shared.prefix)?;
+        clear_or_refuse(&mut session, &shared)?;
+        let mut sql = format!("BEGIN; CREATE TABLE {} (inode BIGINT);", shared.name(MARK));
+        for table in tables::ALL {
+            sql += &DIALECT.create_table(table, &shared.prefix, false);
+            sql.push(';');
+        }
+        for table in AMENDED {
+            sql += &format!("CREATE TABLE {} (LIKE {});", shared.name(&waiting(table.name)), shared.name(table.name));
+        }
+        sql += &format!("CREATE TABLE {} (inode BIGINT, nlink INTEGER); COMMIT", shared.name(&waiting(LINKS)));
+        session.run(&sql)?;
+        Ok(Self { shared: std::sync::Arc::new(shared), session, is_settled: false, is_sealed: false })
+    }
+
+    /// Gives the tables their keys and indexes, and amends what is to be; on several connections, once.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let indexes = tables::ALL.iter().rev().flat_map(|table| {
+            let key = format!(
+                "CREATE UNIQUE INDEX {} ON {} ({})",
+                DIALECT.quoted(&key_name(&shared.prefix, table)),
+                shared.name(table.name),
+                DIALECT.list(table.key)
+            );
+            [key].into_iter().chain(DIALECT.create_indexes(table, &shared.prefix))
+        });
+        in_parallel(shared, &largest_first(indexes.collect()))?;
+        let mut sql = String::from("BEGIN;");
+        for table in tables::ALL {
+            let (name, key) = (shared.name(table.name), DIALECT.quoted(&key_name(&shared.prefix, table)));
+            sql += &format!("ALTER TABLE {name} ADD CONSTRAINT {key} PRIMARY KEY USING INDEX {key};");
+        }
+        for table in AMENDED {
+            let (name, waiting) = (shared.name(table.name), shared.name(&waiting(table.name)));
+            sql += &format!(
+                "DELETE FROM {name} r USING {waiting} w WHERE r.inode = w.inode; \
+                 INSERT INTO {name} SELECT * FROM {waiting}; DROP TABLE {waiting};"
+            );
+        }
+        let (node, links, sustained) =
+            (shared.name(tables::NODE.name), shared.name(&waiting(LINKS)), shared.name(tables::SUSTAINED.name));
+        sql +=
+            &format!("UPDATE {node} n SET nlink = l.nlink FROM {links} l WHERE n.inode = l.inode; DROP TABLE {links};");
+        // Each session that holds a file open is written as one that has expired, so that the next client cleans it up.
+        sql += &format!(
+            "INSERT INTO {} (sid, expire, info) SELECT DISTINCT sid, 1, '{{}}'::bytea FROM {sustained};",
+            shared.name(tables::SESSION.name)
+        );
+        self.session.run(&(sql + "COMMIT"))?;
+        self.count_on()?;
+        in_parallel(
+            &self.shared,
+            &tables::ALL.iter().map(|table| format!("ANALYZE {}", self.shared.name(table.name))).collect::<Vec<_>>(),
+        )
+    }
+
+    /// The sequences go on behind the keys that were given.
+    fn count_on(&mut self) -> Result<()> {
+        let shared = &self.shared;
+        let own = shared.ids.iter().map(|(table, next)| (*table, next.load(Ordering::Relaxed).cast_signed() - 1));
+        let serials = shared.serials.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (table, last) in own.chain(serials).filter(|(_, last)| *last > 0) {
+            let name = shared.name(table);
+            self.session.ask(&format!("SELECT setval(pg_get_serial_sequence('{name}', 'id'), {last})"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was loaded a volume, durably.
+    pub(super) fn seal(&mut self, rows: &[Setting]) -> Result<()> {
+        self.settle()?;
+        let counter = self.shared.name(tables::COUNTER.name);
+        let values: Vec<_> =
+            first_counters().iter().map(|row| format!("('{}', {})", row.name.escape_ascii(), row.value)).collect();
+        self.session.run(&format!(
+            "BEGIN; SET LOCAL synchronous_commit = on; \
+             INSERT INTO {counter} (name, value) VALUES {} ON CONFLICT DO NOTHING; DROP TABLE {}",
+            values.join(", "),
+            self.shared.name(MARK)
+        ))?;
+        let (sql, bytes) = encode_all(rows, &self.shared)?;
+        self.session.copy_in(&sql, &bytes)?;
+        self.session.run("COMMIT")?;
+        self.is_sealed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    /// Clears with a session of its own: this one may be in the middle of something, or be told to stop. What that does not
+    /// reach bears the mark.
+    fn drop(&mut self) {
+        if self.is_sealed {
+            return;
+        }
+        let clear = || {
+            let mut session = Session::open(&self.shared.address, &Stop::new())?;
+            session.run(CLEAR)?;
+            session.run(&drop_all(&self.shared))
+        };
+        drop(clear());
+    }
+}
+
+/// Locks a schema for as long as the session lives.
+fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+    let schema = session.ask("SELECT current_schema()::text")?;
+    let schema = schema.first().and_then(|row| row.try_get::<Option<String>, _>(0).ok().flatten());
+    let none = || {
+        Error::config(format!("{}: there is no such schema", session.shown()))
+            .hint("create it first, it is not done here")
+    };
+    let schema = schema.ok_or_else(none)?;
+    let number = digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64;
+    let locked = session.number(&format!("SELECT pg_try_advisory_lock({number})::int::bigint"))?;
+    if locked == 1 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{}: another load into it is under way", session.shown()))
+        .hint("wait for it, or end its session on the server"))
+}
+
+/// Looks that no volume is there, and clears what a dead load has left. Tables of other names are nobody's concern here.
+fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+    let rows = session.ask(
+        "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+         AND c.relnamespace = to_regnamespace(quote_ident(current_schema()))",
+    )?;
+    let names = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<String>>>();
+    let names = names.map_err(|error| failure(&session.shown(), error))?;
+    let is_ours = |name: &String| {
+        let plain = name.strip_prefix(&shared.prefix);
+        tables::ALL.iter().any(|table| plain == Some(table.name))
+    };
+    let is_marked = names.contains(&format!("{}{MARK}", shared.prefix));
+    if is_marked && volume_name(session, shared)?.is_none() {
+        return session.run(&drop_all(shared));
+    }
+    if let Some(first) = names.iter().find(|name| is_ours(name)) {
+        let setting = format!("{}{}", shared.prefix, tables::SETTING.name);
+        let found = match volume_name(session, shared).ok().flatten().filter(|_| names.contains(&setting)) {
+            Some(name) => format!("the volume {name} is in it"),
+            None => format!("it has tables of JuiceFS, such as {first}"),
+        };
+        return Err(Error::refused(format!("{}: {found}", session.shown()))
+            .hint("a volume is loaded where no table of JuiceFS is; name another database, schema or table_prefix"));
+    }
+    Ok(())
+}
+
+/// The name of the volume that is there.
+fn volume_name(session: &mut Session, shared: &Shared) -> Result<Option<String>> {
+    let name = shared.name(tables::SETTING.name);
+    let rows = session.ask(&format!("SELECT value FROM {name} WHERE name = 'format'"))?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let document: String = row.try_get(0).map_err(|error| failure(&session.shown(), error))?;
+    let name = setting::read(document.as_bytes()).map_or_else(|_| "?".to_owned(), |setting| setting.name.to_string());
+    Ok(Some(name))
+}
+
+fn drop_all(shared: &Shared) -> String {
+    let waiting = AMENDED.iter().map(|table| waiting(table.name)).chain([waiting(LINKS)]);
+    let all = tables::ALL.iter().map(|table| table.name.to_owned()).chain(waiting).chain([MARK.to_owned()]);
+    let names: Vec<_> = all.map(|table| shared.name(&table)).collect();
+    format!("DROP TABLE IF EXISTS {}", names.join(", "))
+}
+
+/// The surrogate key of a table that we give ourselves.
+pub(super) fn serial_key(table: &Table) -> Option<&'static str> {
+    table.columns.iter().find(|column| column.holds == Type::Serial).map(|column| column.name)
+}
+
+/// The name that PostgreSQL gives a primary key.
+fn key_name(prefix: &str, table: &Table) -> String {
+    format!("{prefix}{}_pkey", table.name)
+}
+
+/// Indexes of large tables first: they are what is waited for.
+fn largest_first(mut indexes: Vec<String>) -> Vec<String> {
+    let large = [tables::EDGE, tables::NODE, tables::CHUNK, tables::CHUNK_REF];
+    indexes.sort_by_key(|sql| {
+        large.iter().position(|table| sql.contains(&format!("{}\" (", table.name))).unwrap_or(large.len())
+    });
+    indexes
+}
+
+/// Runs statements on as many sessions as there are cores.
+fn in_parallel(shared: &Shared, statements: &[String]) -> Result<()> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let next = &AtomicUsize::new(0);
+    let worker = |_| {
+        move || {
+            let mut session = shared.session()?;
+            while let Some(sql) = statements.get(next.fetch_add(1, Ordering::Relaxed)) {
+                session.run(sql)?;
+            }
+            session.close();
+            Ok(())
+        }
+    };
+    stage::run_alone(&shared.stop, (0..workers).map(worker).collect()).map(drop)
+}
