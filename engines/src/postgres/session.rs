@@ -136,6 +136,6 @@ impl Session {
     /// Says good-bye; what goes wrong with that is nobody's concern.
     pub(super) fn close(self) {
         let Self { runtime, connection, .. } = self;
-        drop(runtime.block_on(tokio::time::timeout(TICK, connection.close())));
+        drop(runtime.block_on(async { tokio::time::timeout(TICK, connection.close()).await }));
     }
 }

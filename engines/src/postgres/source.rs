@@ -208,7 +208,7 @@ impl Snapshot<JuiceFs> for PostgresSnapshot {
             partitions.extend(starts.map(|from| {
                 let to = from.saturating_add(step);
                 let to = if to >= pages { u64::MAX } else { to };
-                Partition { kind: Some(kind), from, to, weight: step * rows }
+                Partition { kind: Some(kind), from, to, weight: step.min(pages - from.min(pages)).max(1) * rows }
             }));
         }
         Ok(partitions)
