@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metaferry_codecs::juicefs::{FileType, Node, attr};
 
+use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect};
 
@@ -206,6 +207,66 @@ fn sqlite_while_written(journal: &str) {
         .execute("UPDATE jfs_setting SET value = replace(value, '\"DirStats\": true', '\"DirStats\": false')", [])
         .unwrap();
     while_writing(|step| sqlite_step(&mut database, &step), || ten_dumps(&folder, &url));
+}
+
+/// One of several clients of PostgreSQL: a `psql` that is fed transactions, and the files that are its own.
+fn postgres_step(client: &mut std::process::ChildStdin, number: u64, step: &Step) {
+    let own = |inode: u64| inode + number * 1_000_000_000;
+    let count = |delta: i64| {
+        format!(
+            "UPDATE jfs_counter SET value = value + {delta} WHERE name = 'totalInodes'; \
+             UPDATE jfs_counter SET value = value + {} WHERE name = 'usedSpace';",
+            delta * 4096
+        )
+    };
+    let sql = match *step {
+        Step::Create { inode, parent } => {
+            let inode = own(inode);
+            format!(
+                "INSERT INTO jfs_node (inode, type, flags, mode, uid, gid, atime, mtime, ctime, nlink, length, rdev, parent) \
+                 VALUES ({inode}, 1, 0, 420, 0, 0, 0, 0, 0, 1, 0, 0, {parent}); \
+                 INSERT INTO jfs_edge (parent, name, inode, type) VALUES ({parent}, 'wandering-{inode}', {inode}, 1); {}",
+                count(1)
+            )
+        }
+        Step::Rename { inode, to, .. } => {
+            let inode = own(inode);
+            format!(
+                "UPDATE jfs_edge SET parent = {to} WHERE inode = {inode}; \
+                 UPDATE jfs_node SET parent = {to} WHERE inode = {inode};"
+            )
+        }
+        Step::Remove { inode, .. } => {
+            let inode = own(inode);
+            format!(
+                "DELETE FROM jfs_edge WHERE inode = {inode}; DELETE FROM jfs_node WHERE inode = {inode}; {}",
+                count(-1)
+            )
+        }
+    };
+    writeln!(client, "BEGIN; {sql} COMMIT;").unwrap();
+}
+
+#[test]
+fn postgres_is_dumped_at_one_point_in_time() {
+    let (folder, postgres) = (Folder::new(), Postgres::start());
+    let url = postgres.database("live");
+    prepare(&folder, &url);
+    postgres.sql("live", "UPDATE jfs_counter SET value = 100000000000 WHERE name = 'nextInode'");
+    let unkept = "UPDATE jfs_setting SET value = replace(value, '\"DirStats\": true', '\"DirStats\": false')";
+    postgres.sql("live", unkept);
+    let mut clients: Vec<_> = (0..8).map(|_| postgres.client("live")).collect();
+    // Each of the eight makes every step, in turn.
+    let write = |step: Step| {
+        for (number, client) in clients.iter_mut().enumerate() {
+            postgres_step(client.stdin.as_mut().unwrap(), number as u64, &step);
+        }
+    };
+    while_writing(write, || ten_dumps(&folder, &url));
+    for mut client in clients {
+        drop(client.stdin.take());
+        assert!(client.wait().unwrap().success());
+    }
 }
 
 #[test]

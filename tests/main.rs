@@ -17,4 +17,5 @@ mod kit;
 mod live;
 mod matrix;
 mod oracle;
+mod postgres;
 mod trash;

@@ -1,5 +1,6 @@
 //! A to B to A for every pair of stores, with a volume that has everything.
 
+use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, archive_rows, expect};
 
@@ -23,6 +24,23 @@ fn a_volume_survives_every_way_round() {
     }
     expect(0, &["load", &archive, &redis.database(1)]);
     expect(0, &["verify", &redis.database(1), &archive]);
+}
+
+#[test]
+fn a_volume_survives_every_way_through_postgres() {
+    let (folder, redis, postgres) = (Folder::new(), Redis::start(), Postgres::start());
+    let (sqlite, second, third) = (folder.sqlite("one.db"), postgres.database("second"), postgres.database("third"));
+    expect(0, &["load", VOLUME, &sqlite]);
+    expect(0, &["migrate", &sqlite, &second]);
+    expect(0, &["migrate", &second, &third]);
+    expect(0, &["migrate", &third, &redis.url()]);
+    let fourth = postgres.database("fourth");
+    expect(0, &["migrate", &redis.url(), &fourth, "--threads", "1"]);
+    expect(0, &["migrate", &fourth, &folder.sqlite("two.db")]);
+    for other in [&second, &third, &redis.url(), &postgres.socket("fourth"), &folder.sqlite("two.db")] {
+        expect(0, &["verify", &sqlite, other]);
+        expect(0, &["verify", other, &sqlite, "--threads", "1"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::kit::{ENDLESS, Run, failed, fills, no_volume, until, writes};
+use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect, expect_error, metaferry};
 
@@ -93,6 +94,13 @@ fn an_interruption_at_any_moment_is_all_or_nothing() {
         }
         assert_eq!(redis.cli(&["DBSIZE"]).trim(), "0");
     });
+    let postgres = Postgres::start();
+    interrupted_anywhere(&postgres.database("target"), || {
+        if postgres.tables("target") > 0 {
+            assert_eq!(postgres.sql("target", "SELECT count(*) FROM jfs_setting"), "1\n");
+            postgres.clear("target");
+        }
+    });
 }
 
 /// Kills loads at ten moments; each but the first meets what the one before has left.
@@ -145,6 +153,13 @@ fn a_killed_load_into_redis_is_no_volume_and_the_next_one_works() {
     let redis = Redis::start();
     killed_anywhere(&redis.url(), || drop(redis.cli(&["FLUSHDB"])));
     assert_eq!(redis.cli(&["EXISTS", "metaferry", "metaferryLock"]).trim(), "0");
+}
+
+#[test]
+fn a_killed_load_into_postgres_is_no_volume_and_the_next_one_works() {
+    let postgres = Postgres::start();
+    killed_anywhere(&postgres.database("target"), || postgres.clear("target"));
+    assert_eq!(postgres.sql("target", "SELECT count(*) FROM pg_tables WHERE tablename LIKE '%metaferry%'"), "0\n");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::kit::{ENDLESS, Run, failed, fills, no_volume, until};
+use super::kit::{ENDLESS, Run, failed, fills, no_volume, until, writes};
+use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect, metaferry};
 
@@ -38,6 +39,25 @@ fn a_target_that_dies_is_told() {
     redis.kill();
     let error = failed(1, &run.end(SOON));
     assert!(error.contains("redis://127.0.0.1"), "{error}");
+}
+
+#[test]
+fn a_postgres_that_dies_is_told() {
+    let mut postgres = Postgres::start();
+    let url = postgres.database("target");
+    let run = Run::start(&["load", ENDLESS, &url]);
+    until("the load writes", || postgres.sql("target", "SELECT pg_database_size('target') > 20000000") == "t\n");
+    postgres.kill();
+    let error = failed(1, &run.end(SOON));
+    assert!(error.contains("postgres://postgres@127.0.0.1"), "{error}");
+    let (folder, mut postgres) = (Folder::new(), Postgres::start());
+    let url = postgres.database("source");
+    expect(0, &["load", "synthetic://?files=300000&seed=5", &url]);
+    let run = Run::start(&["dump", &url, &folder.path("volume")]);
+    until("the dump writes", || writes(&folder));
+    postgres.kill();
+    failed(1, &run.end(SOON));
+    assert_eq!(folder.names(), [""; 0]);
 }
 
 #[test]

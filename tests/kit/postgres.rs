@@ -95,6 +95,35 @@ impl Postgres {
         server
     }
 
+    /// Starts a server that wants a password over TCP.
+    pub(crate) fn with_password(password: &str) -> Self {
+        let rules = tempfile::NamedTempFile::new().unwrap();
+        std::fs::set_permissions(rules.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        std::fs::write(rules.path(), "local all all trust\nhost all all all scram-sha-256\n").unwrap();
+        let server = Self::with(&[&format!("hba_file={}", rules.path().display())]);
+        let mut psql = Command::new(programs().join("psql"));
+        let (folder, port) = (server.folder.path(), server.port.to_string());
+        succeed(
+            psql.args([
+                "-X",
+                "-U",
+                "postgres",
+                "-p",
+                &port,
+                "-c",
+                &format!("ALTER USER postgres PASSWORD '{password}'"),
+                "-h",
+            ])
+            .arg(folder),
+        );
+        server
+    }
+
+    /// The first database, with a password.
+    pub(crate) fn url_with(&self, password: &str) -> String {
+        format!("postgres://postgres:{password}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
     fn is_ready(&self) -> bool {
         let asked = Command::new(programs().join("pg_isready"))
             .args(["-q", "-h", "127.0.0.1", "-p"])
@@ -133,14 +162,39 @@ impl Postgres {
         format!("postgres://postgres@/{database}?host={}&port={}", self.folder.path().display(), self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(programs().join("psql"));
         psql.args(["-X", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-d", database]);
         psql
+    }
+
+    /// A client that runs what it is fed, and stops at the first error.
+    pub(crate) fn client(&self, database: &str) -> Child {
+        let mut psql = self.psql(database);
+        psql.args(["-q", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        psql.spawn().unwrap()
+    }
+
+    /// The tables, keys and indexes of a database, as statements that make them.
+    pub(crate) fn layout(&self, database: &str) -> String {
+        let output = Command::new(programs().join("pg_dump"))
+            .args([
+                "--schema-only",
+                "--no-owner",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+                "-p",
+                &self.port.to_string(),
+                database,
+            ])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        // Each run of the program has a password of its own for its two last words.
+        text.lines().filter(|line| !line.starts_with("\\")).collect::<Vec<_>>().join("\n")
     }
 
     /// Runs statements, and returns what they say, unaligned.
@@ -148,6 +202,16 @@ impl Postgres {
         let output = self.psql(database).args(["-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// How many tables a database has.
+    pub(crate) fn tables(&self, database: &str) -> u64 {
+        self.sql(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").trim().parse().unwrap()
+    }
+
+    /// Takes everything out of a database.
+    pub(crate) fn clear(&self, database: &str) {
+        self.sql(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     }
 
     /// Ends it as a machine that loses power does.

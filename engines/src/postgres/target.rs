@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::tables::{self, Table, Type};
 use metaferry_codecs::juicefs::{Setting, setting};
@@ -25,6 +26,10 @@ pub(super) const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
 const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'";
 /// How long what is left of a load that failed is waited for.
 const CLEAR: &str = "SET lock_timeout = '10s'";
+
+/// How long the lock of another load is waited for, and how long between two looks at it.
+const BURIAL: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the loaders of one target share.
 pub(super) struct Shared {
@@ -73,7 +78,7 @@ pub(super) const LINKS: &str = "links";
 
 /// A claimed schema. Dropped without [`Target::seal`], nothing of the load is left in it.
 pub(super) struct Target {
-    pub(super) shared: std::sync::Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Holds the lock while it lives.
     session: Session,
     is_settled: bool,
@@ -104,7 +109,7 @@ impl Target {
         }
         sql += &format!("CREATE TABLE {} (inode BIGINT, nlink INTEGER); COMMIT", shared.name(&waiting(LINKS)));
         session.run(&sql)?;
-        Ok(Self { shared: std::sync::Arc::new(shared), session, is_settled: false, is_sealed: false })
+        Ok(Self { shared: Arc::new(shared), session, is_settled: false, is_sealed: false })
     }
 
     /// Gives the tables their keys and indexes, and amends what is to be; on several connections, once.
@@ -210,9 +215,16 @@ fn lock(session: &mut Session, prefix: &str) -> Result<()> {
     };
     let schema = schema.ok_or_else(none)?;
     let number = digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64;
-    let locked = session.number(&format!("SELECT pg_try_advisory_lock({number})::int::bigint"))?;
-    if locked == 1 {
-        return Ok(());
+    // The session of a load that has just died may live on for a moment.
+    let begun = Instant::now();
+    loop {
+        if session.number(&format!("SELECT pg_try_advisory_lock({number})::int::bigint"))? == 1 {
+            return Ok(());
+        }
+        if begun.elapsed() > BURIAL {
+            break;
+        }
+        std::thread::sleep(PAUSE);
     }
     Err(Error::refused(format!("{}: another load into it is under way", session.shown()))
         .hint("wait for it, or end its session on the server"))
