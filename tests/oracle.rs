@@ -6,5 +6,6 @@ mod fixtures;
 mod formats;
 mod kit;
 mod live;
+mod postgres;
 mod synthetic;
 mod volumes;

@@ -140,7 +140,7 @@ fn a_volume_of_version_1_0_becomes_what_the_client_makes_of_it() {
 }
 
 /// Creates, writes, links and renames through a mount, reads it back through a second one, removes it.
-fn work_in(folder: &Folder, url: &str) {
+pub(super) fn work_in(folder: &Folder, url: &str) {
     const TEXT: &str = "written through the client";
     mdtest(folder, url, "/mdtest");
     let mount = Mount::new(folder, url);
