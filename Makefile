@@ -19,12 +19,12 @@ test: ## Install what the tests need where that is allowed, and run all of them
 	$(CARGO) test --workspace --locked
 
 bench: ## Time every command on FILES names, RUNS times, beside juicefs, sqlite3 and redis-cli where they are on the PATH
-	scripts/need redis-server
+	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres'
 	$(CARGO) build --release --locked --package metaferry --package metaferry-perf
 	$(CARGO) run --release --locked --quiet --package metaferry-perf -- speed --files $(FILES) --runs $(RUNS) $(ARGS)
 
 memory: ## Peak memory of every command on FILES names, and on ten times as many
-	scripts/need redis-server
+	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres'
 	$(CARGO) build --release --locked --package metaferry --package metaferry-perf
 	$(CARGO) run --release --locked --quiet --package metaferry-perf -- memory --files $(FILES) $(ARGS)
 

@@ -16,14 +16,26 @@ pub(crate) enum Who {
     JuiceFs,
     Sqlite3,
     RedisCli,
+    /// PostgreSQL's own programs.
+    Postgres,
     /// This program, reading what the server sends.
     Drain,
+}
+
+/// A store that is filled before a group runs, besides one SQLite file and one archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// Another SQLite file.
+    Second,
+    Redis,
+    Postgres,
 }
 
 impl Who {
     pub(crate) fn is_here(self, tools: &Tools) -> bool {
         match self {
-            Self::Metaferry | Self::Drain => true,
+            // Where there is no PostgreSQL, none of its groups can be run.
+            Self::Metaferry | Self::Drain | Self::Postgres => true,
             Self::JuiceFs => tools.juicefs.is_some(),
             Self::Sqlite3 => tools.sqlite3.is_some(),
             Self::RedisCli => tools.redis.cli.is_some(),
@@ -55,8 +67,7 @@ pub(crate) struct Case {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: &'static str,
-    pub(crate) second: bool,
-    pub(crate) redis: bool,
+    pub(crate) stores: &'static [Store],
     pub(crate) cases: &'static [Case],
 }
 
@@ -72,8 +83,7 @@ pub(crate) const fn juicefs(tool: &'static str, times: f64, run: fn(&Lab, &Path)
 pub(crate) static GROUPS: &[Group] = &[
     Group {
         name: "sqlite-to-archive",
-        second: false,
-        redis: false,
+        stores: &[],
         cases: &[
             ours(Goal::Seconds(4.0), |lab, folder| dump(lab, &url(&lab.sqlite()), folder)),
             juicefs("juicefs dump --binary", 6.0, |lab, folder| juicefs_dump(lab, &url(&lab.peer("db")), true, folder)),
@@ -83,8 +93,7 @@ pub(crate) static GROUPS: &[Group] = &[
     },
     Group {
         name: "archive-to-sqlite",
-        second: false,
-        redis: false,
+        stores: &[],
         cases: &[
             ours(Goal::Seconds(9.0), |lab, folder| {
                 let ran = load(lab, &url(&folder.join("new.db")), folder)?;
@@ -98,8 +107,7 @@ pub(crate) static GROUPS: &[Group] = &[
     },
     Group {
         name: "redis-to-archive",
-        second: false,
-        redis: true,
+        stores: &[Store::Redis],
         cases: &[
             ours(Goal::Seconds(5.0), |lab, folder| dump(lab, &lab.redis()?.url().into(), folder)),
             juicefs("juicefs dump --binary", 1.3, |lab, folder| {
@@ -117,8 +125,7 @@ pub(crate) static GROUPS: &[Group] = &[
     },
     Group {
         name: "archive-to-redis",
-        second: false,
-        redis: false,
+        stores: &[],
         cases: &[
             ours(Goal::Seconds(5.0), |lab, folder| {
                 let server = empty(lab, folder)?;
@@ -134,11 +141,10 @@ pub(crate) static GROUPS: &[Group] = &[
             }),
         ],
     },
-    Group { name: "verify-sqlite", second: true, redis: false, cases: &[ours(Goal::Seconds(5.0), verify)] },
+    Group { name: "verify-sqlite", stores: &[Store::Second], cases: &[ours(Goal::Seconds(5.0), verify)] },
     Group {
         name: "sqlite-to-redis",
-        second: false,
-        redis: false,
+        stores: &[],
         cases: &[ours(Goal::None, |lab, folder| {
             let server = empty(lab, folder)?;
             lab.copy(["migrate".into(), url(&lab.sqlite()), server.url().into()], folder)
@@ -146,8 +152,7 @@ pub(crate) static GROUPS: &[Group] = &[
     },
     Group {
         name: "redis-to-sqlite",
-        second: false,
-        redis: true,
+        stores: &[Store::Redis],
         cases: &[ours(Goal::None, |lab, folder| {
             let target = folder.join("new.db");
             let ran = lab.copy(["migrate".into(), lab.redis()?.url().into(), url(&target)], folder)?;
@@ -161,13 +166,13 @@ pub(crate) fn empty(lab: &Lab, folder: &Path) -> Result<Server> {
     Server::start(&lab.tools.redis.server, &folder.join("redis"))
 }
 
-fn dump(lab: &Lab, source: &OsString, folder: &Path) -> Result<Ran> {
+pub(crate) fn dump(lab: &Lab, source: &OsString, folder: &Path) -> Result<Ran> {
     let target = folder.join("out.jsonl.zst");
     let ran = lab.copy(["dump".into(), source.clone(), target.clone().into()], folder)?;
     Ok(Ran { bytes: size(&target)?, ..ran })
 }
 
-fn load(lab: &Lab, target: &OsString, folder: &Path) -> Result<Ran> {
+pub(crate) fn load(lab: &Lab, target: &OsString, folder: &Path) -> Result<Ran> {
     lab.copy(["load".into(), lab.archive().into(), target.clone()], folder)
 }
 

@@ -5,19 +5,19 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::cases::{Case, Goal, Group, empty, juicefs, juicefs_dump, juicefs_load, ours};
+use crate::cases::{Case, Goal, Group, Store, empty, juicefs, juicefs_dump, juicefs_load, ours};
 use crate::lab::{Lab, size, url};
 use crate::process::Ran;
 
-const fn group(name: &'static str, redis: bool, cases: &'static [Case]) -> Group {
-    Group { name, second: false, redis, cases }
+const fn group(name: &'static str, stores: &'static [Store], cases: &'static [Case]) -> Group {
+    Group { name, stores, cases }
 }
 
 /// Every group, in the order of the report.
 pub(crate) static FORMATS: &[Group] = &[
     group(
         "sqlite-to-json",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(7.0), |lab, folder| dump(lab, &url(&lab.sqlite()), "json", folder)),
             juicefs("juicefs dump", 10.0, |lab, folder| juicefs_dump(lab, &url(&lab.peer("db")), false, folder)),
@@ -25,7 +25,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "redis-to-json",
-        true,
+        &[Store::Redis],
         &[
             ours(Goal::Seconds(7.5), |lab, folder| dump(lab, &lab.redis()?.url().into(), "json", folder)),
             juicefs("juicefs dump", 2.3, |lab, folder| juicefs_dump(lab, &lab.redis()?.url().into(), false, folder)),
@@ -33,7 +33,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "json-to-sqlite",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(11.0), |lab, folder| load(lab, "json", &url(&folder.join("new.db")))),
             juicefs("juicefs load", 4.0, |lab, folder| juicefs_load(lab, &url(&folder.join("new.db")), false, folder)),
@@ -41,7 +41,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "json-to-redis",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(8.0), |lab, folder| {
                 let server = empty(lab, folder)?;
@@ -55,7 +55,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "sqlite-to-binary",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(4.0), |lab, folder| dump(lab, &url(&lab.sqlite()), "bin", folder)),
             juicefs("juicefs dump --binary", 6.0, |lab, folder| juicefs_dump(lab, &url(&lab.peer("db")), true, folder)),
@@ -63,7 +63,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "redis-to-binary",
-        true,
+        &[Store::Redis],
         &[
             ours(Goal::Seconds(5.0), |lab, folder| dump(lab, &lab.redis()?.url().into(), "bin", folder)),
             juicefs("juicefs dump --binary", 1.25, |lab, folder| {
@@ -73,7 +73,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "binary-to-sqlite",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(9.0), |lab, folder| load(lab, "bin", &url(&folder.join("new.db")))),
             juicefs("juicefs load --binary", 15.0, |lab, folder| {
@@ -83,7 +83,7 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "binary-to-redis",
-        false,
+        &[],
         &[
             ours(Goal::Seconds(5.0), |lab, folder| {
                 let server = empty(lab, folder)?;
@@ -97,19 +97,19 @@ pub(crate) static FORMATS: &[Group] = &[
     ),
     group(
         "archive-to-json",
-        false,
+        &[],
         &[ours(Goal::Seconds(5.0), |lab, folder| convert(lab, lab.archive().into(), folder.join("out.json").into()))],
     ),
     group(
         "json-to-archive",
-        false,
+        &[],
         &[ours(Goal::Seconds(5.0), |lab, folder| {
             convert(lab, lab.dumped("json")?.into(), folder.join("out.jsonl.zst").into())
         })],
     ),
     group(
         "binary-to-archive",
-        false,
+        &[],
         &[ours(Goal::Seconds(5.0), |lab, folder| {
             convert(lab, lab.dumped("bin")?.into(), folder.join("out.jsonl.zst").into())
         })],

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::cases::Store;
+use crate::postgres::Postgres;
 use crate::process::{self, Line, Ran};
 use crate::redis::{Programs, Server};
 
@@ -49,10 +51,9 @@ pub(crate) struct Volume {
 }
 
 /// Which stores are to be filled besides one SQLite file and one archive.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    pub(crate) second: bool,
-    pub(crate) redis: bool,
+    pub(crate) stores: Vec<Store>,
     pub(crate) peers: bool,
 }
 
@@ -81,6 +82,7 @@ pub(crate) struct Lab {
     /// What it cost to make the first store.
     pub(crate) made: Ran,
     redis: Option<Server>,
+    postgres: Option<Postgres>,
 }
 
 impl Lab {
@@ -89,7 +91,7 @@ impl Lab {
         let Volume { files, directories } = volume;
         let nothing = Ran { seconds: 0.0, peak_kib: None, bytes: 0 };
         let moved = Moved { rows: 0, digest: String::new() };
-        let mut lab = Self { tools, folder: folder.to_owned(), moved, made: nothing, redis: None };
+        let mut lab = Self { tools, folder: folder.to_owned(), moved, made: nothing, redis: None, postgres: None };
         let synthetic = format!("synthetic://?files={files}&dirs={directories}&seed=7");
         eprintln!("making {synthetic}");
         let line = lab.metaferry().arg("load").arg(synthetic).arg(url(&lab.sqlite()));
@@ -98,13 +100,18 @@ impl Lab {
         ensure!(lab.moved.rows >= files, "{} rows for {files} names", lab.moved.rows);
         lab.made = Ran { bytes: size(&lab.sqlite())?, ..made };
         lab.copy(["dump".into(), url(&lab.sqlite()), lab.archive().into()], folder)?;
-        if wanted.second {
+        if wanted.stores.contains(&Store::Second) {
             lab.copy(["load".into(), lab.archive().into(), url(&lab.second())], folder)?;
         }
-        if wanted.redis {
+        if wanted.stores.contains(&Store::Redis) {
             let server = Server::start(&lab.tools.redis.server, &folder.join("redis"))?;
             lab.copy(["load".into(), lab.archive().into(), server.url().into()], folder)?;
             lab.redis = Some(server);
+        }
+        if wanted.stores.contains(&Store::Postgres) {
+            let server = Postgres::start(&folder.join("postgres"))?;
+            lab.copy(["load".into(), lab.archive().into(), server.empty("volume")?.into()], folder)?;
+            lab.postgres = Some(server);
         }
         if wanted.peers {
             lab.prepare_peers()?;
@@ -147,9 +154,15 @@ impl Lab {
         self.redis.as_ref().context("no Redis server was wanted")
     }
 
+    /// The server that holds the volume in the database `volume`.
+    pub(crate) fn postgres(&self) -> Result<&Postgres> {
+        self.postgres.as_ref().context("no PostgreSQL server was wanted")
+    }
+
     /// Waits until no server is busy with what the last run left it.
     pub(crate) fn settle(&self) -> Result<()> {
-        self.redis.as_ref().map_or(Ok(()), Server::settle)
+        self.redis.as_ref().map_or(Ok(()), Server::settle)?;
+        self.postgres.as_ref().map_or(Ok(()), Postgres::settle)
     }
 
     pub(crate) fn metaferry(&self) -> Line {

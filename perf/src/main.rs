@@ -7,6 +7,7 @@ mod lab;
 mod machine;
 mod measure;
 mod memory;
+mod postgres;
 mod process;
 mod redis;
 mod report;
@@ -25,6 +26,7 @@ use formats::FORMATS;
 use lab::{Lab, Tools, Volume, Wanted};
 use machine::Machine;
 use measure::Outcome;
+use postgres::POSTGRES;
 use process::Ran;
 
 /// Times metaferry's commands on real servers, beside juicefs, sqlite3 and redis-cli where they are on the PATH.
@@ -111,7 +113,7 @@ fn run(args: Args) -> Result<()> {
 
 impl Bench {
     fn new(args: Args) -> Result<Self> {
-        let all = || GROUPS.iter().chain(FORMATS);
+        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES);
         if let Some(name) = args.only.iter().find(|name| !all().any(|group| group.name == **name)) {
             let names: Vec<&str> = all().map(|group| group.name).collect();
             bail!("there is no run {name}; there are {}", names.join(", "));
@@ -144,11 +146,7 @@ impl Bench {
             Some(dir) => builder.tempdir_in(dir)?,
             None => builder.tempdir()?,
         };
-        let wanted = Wanted {
-            second: self.groups.iter().any(|group| group.second),
-            redis: self.groups.iter().any(|group| group.redis),
-            peers,
-        };
+        let wanted = Wanted { stores: self.groups.iter().flat_map(|group| group.stores).copied().collect(), peers };
         let lab = Lab::new(Tools::find()?, folder.path(), volume, wanted)?;
         println!("{} files, {} rows, SQLite file with a {}", volume.files, lab.moved.rows, lab.journal()?);
         let outcomes =
