@@ -32,7 +32,7 @@ fn a_volume_survives_every_way_through_postgres() {
     let (sqlite, second, third) = (folder.sqlite("one.db"), postgres.database("second"), postgres.database("third"));
     expect(0, &["load", VOLUME, &sqlite]);
     expect(0, &["migrate", &sqlite, &second]);
-    expect(0, &["migrate", &second, &third]);
+    expect(0, &["migrate", &second, &third, "--threads", "7"]);
     expect(0, &["migrate", &third, &redis.url()]);
     let fourth = postgres.database("fourth");
     expect(0, &["migrate", &redis.url(), &fourth, "--threads", "1"]);

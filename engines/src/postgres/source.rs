@@ -1,8 +1,6 @@
 //! Reading a volume: one exported snapshot that every session takes on, scanned by ranges of pages. Rows come as they lie
 //! in their tables; clients are not held up.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use metaferry_codecs::juicefs::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, JuiceFs, Kind, Node, Parent, Quota,
     Setting, SliceRef, Sustained, Symlink, Token, Xattr,
@@ -18,11 +16,15 @@ use super::failure;
 use super::select::{self, Select};
 use super::session::Session;
 use crate::sql::batches::Batches;
+use crate::sql::pool::Pool;
 use crate::sql::rows::Stored;
 use crate::sql::schema::Schema;
 
 /// Rows in a range of pages, about.
 const RANGE_ROWS: u64 = 1 << 16;
+
+/// The first version of the server that finds a range of pages at once, as a number.
+const FIRST_WITH_RANGES: i64 = 140_000;
 
 /// A volume in PostgreSQL, to be read.
 #[derive(Debug)]
@@ -50,9 +52,11 @@ impl Source<JuiceFs> for PostgresSource {
 pub(super) struct PostgresSnapshot {
     shown: String,
     schema: Schema,
-    /// As many as there are readers, so that nobody waits for one. All but the first go on with the snapshot of the first.
-    sessions: Mutex<Vec<Session>>,
+    /// All but the first go on with the snapshot of the first.
+    sessions: Pool<Session>,
     readers: usize,
+    /// Whether the server finds a range of pages without looking at all of them: version 14 and later.
+    has_ranges: bool,
     /// Why there is but one reader.
     alone: Option<String>,
     live_sessions: u64,
@@ -65,6 +69,7 @@ impl PostgresSnapshot {
         first.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         let schema = select::schema(&mut first, &address.prefix())?;
         let live_sessions = select::live_sessions(&mut first, &schema)?;
+        let version = first.number("SELECT current_setting('server_version_num')::bigint")?;
         let mut sessions = vec![first];
         let joined = (1..readers.max(1)).try_for_each(|_| join(&mut sessions, address, stop));
         let alone = match joined {
@@ -75,14 +80,22 @@ impl PostgresSnapshot {
             }
             Ok(()) => None,
         };
-        let (readers, sessions) = (sessions.len(), Mutex::new(sessions));
-        Ok(Self { shown: address.to_string(), schema, sessions, readers, alone, live_sessions })
+        let (readers, sessions) = (sessions.len(), Pool::new(sessions));
+        Ok(Self {
+            shown: address.to_string(),
+            schema,
+            sessions,
+            readers,
+            has_ranges: version >= FIRST_WITH_RANGES,
+            alone,
+            live_sessions,
+        })
     }
 
     fn expect_setting(&self) -> Result<()> {
         let select = self.select(Kind::Setting)?;
         let mut is_there = false;
-        self.with(|session| {
+        self.sessions.with(|session| {
             session.copy_out(&select.copy(None), &mut |_| {
                 is_there = true;
                 Ok(())
@@ -97,22 +110,9 @@ impl PostgresSnapshot {
         select::select(kind, &self.schema).ok_or_else(unknown)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs something on a session. One that failed is not used again.
-    fn with<T>(&self, run: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
-        let none = || Error::new(ErrorKind::Bug, "more readers than a snapshot has sessions");
-        let mut session = self.idle().pop().ok_or_else(none)?;
-        let done = run(&mut session)?;
-        self.idle().push(session);
-        Ok(done)
-    }
-
     fn scan_kind(&self, kind: Kind, pages: Option<(u64, u64)>, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
         let select = self.select(kind)?;
-        self.with(|session| {
+        self.sessions.with(|session| {
             if kind == Kind::Counter {
                 select::left_behind(session, &self.schema, out)?;
             }
@@ -198,11 +198,11 @@ impl Snapshot<JuiceFs> for PostgresSnapshot {
         let mut partitions = Vec::new();
         for &kind in Kind::all().iter().filter(|&&kind| scope.wants(kind)) {
             let Some(select) = select::select(kind, &self.schema) else { continue };
-            if !select.is_table {
+            if !select.is_table || !self.has_ranges {
                 partitions.push(Partition { kind: Some(kind), from: 0, to: u64::MAX, weight: 1 });
                 continue;
             }
-            let (pages, rows) = self.with(|session| select::extent(session, &select.table))?;
+            let (pages, rows) = self.sessions.with(|session| select::extent(session, &select.table))?;
             let step = (RANGE_ROWS / rows.max(1)).max(1);
             let starts = (0..pages.max(1)).step_by(usize::try_from(step).unwrap_or(usize::MAX));
             partitions.extend(starts.map(|from| {
@@ -219,13 +219,13 @@ impl Snapshot<JuiceFs> for PostgresSnapshot {
             let kinds = Kind::all().iter().filter(|&&kind| select::select(kind, &self.schema).is_some());
             return kinds.into_iter().try_for_each(|&kind| self.scan_kind(kind, None, out));
         };
-        let is_table = self.select(kind)?.is_table;
-        self.scan_kind(kind, is_table.then_some((partition.from, partition.to)), out)
+        let has_pages = self.has_ranges && self.select(kind)?.is_table;
+        self.scan_kind(kind, has_pages.then_some((partition.from, partition.to)), out)
     }
 
     fn finish(&self) -> Result<()> {
         // The transactions have read only: they end with their connections.
-        self.idle().drain(..).for_each(Session::close);
+        self.sessions.drain().into_iter().for_each(Session::close);
         Ok(())
     }
 }

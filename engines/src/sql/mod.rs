@@ -4,6 +4,7 @@
 pub(crate) mod batches;
 pub(crate) mod bind;
 pub(crate) mod ddl;
+pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod schema;
 
