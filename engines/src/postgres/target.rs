@@ -79,10 +79,16 @@ pub(super) const LINKS: &str = "links";
 /// A claimed schema. Dropped without [`Target::seal`], nothing of the load is left in it.
 pub(super) struct Target {
     pub(super) shared: Arc<Shared>,
-    /// Holds the lock while it lives.
+    /// Holds the lock while it lives. It may be in the middle of something, and goes before that is cleared.
     session: Session,
     is_settled: bool,
-    is_sealed: bool,
+    leftovers: Leftovers,
+}
+
+/// What a load that fails leaves: cleared when it is dropped, unless there is none.
+struct Leftovers {
+    shared: Arc<Shared>,
+    is_none: bool,
 }
 
 impl Target {
@@ -99,6 +105,16 @@ impl Target {
         let mut session = shared.session()?;
         lock(&mut session, &shared.prefix)?;
         clear_or_refuse(&mut session, &shared)?;
+        let shared = Arc::new(shared);
+        let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
+        let mut target = Self { shared, session, is_settled: false, leftovers };
+        target.create()?;
+        Ok(target)
+    }
+
+    /// Makes the mark and the tables, at once.
+    fn create(&mut self) -> Result<()> {
+        let shared = &self.shared;
         let mut sql = format!("BEGIN; CREATE TABLE {} (inode BIGINT);", shared.name(MARK));
         for table in tables::ALL {
             sql += &DIALECT.create_table(table, &shared.prefix, false);
@@ -108,8 +124,7 @@ impl Target {
             sql += &format!("CREATE TABLE {} (LIKE {});", shared.name(&waiting(table.name)), shared.name(table.name));
         }
         sql += &format!("CREATE TABLE {} (inode BIGINT, nlink INTEGER); COMMIT", shared.name(&waiting(LINKS)));
-        session.run(&sql)?;
-        Ok(Self { shared: Arc::new(shared), session, is_settled: false, is_sealed: false })
+        self.session.run(&sql)
     }
 
     /// Gives the tables their keys and indexes, and amends what is to be; on several connections, once.
@@ -184,16 +199,15 @@ impl Target {
         let (sql, bytes) = encode_all(rows, &self.shared)?;
         self.session.copy_in(&sql, &bytes)?;
         self.session.run("COMMIT")?;
-        self.is_sealed = true;
+        self.leftovers.is_none = true;
         Ok(())
     }
 }
 
-impl Drop for Target {
-    /// Clears with a session of its own: this one may be in the middle of something, or be told to stop. What that does not
-    /// reach bears the mark.
+impl Drop for Leftovers {
+    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark.
     fn drop(&mut self) {
-        if self.is_sealed {
+        if self.is_none {
             return;
         }
         let clear = || {
