@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{Description, describe};
+use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource};
 use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource};
 use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
@@ -16,12 +17,13 @@ use crate::context::Context;
 use crate::files::{self, Content, Writing};
 
 /// Schemes of engines that are not built yet.
-const TO_COME: [&str; 6] = ["mysql", "tikv", "etcd", "fdb", "badger", "s3"];
+const TO_COME: [&str; 5] = ["tikv", "etcd", "fdb", "badger", "s3"];
 
 /// Where metadata is, or is to go.
 pub(crate) enum Place {
     Sqlite(SqliteAddress),
     Redis(Box<Address>),
+    Mysql(Box<MysqlAddress>),
     Postgres(Box<PostgresAddress>),
     Rdb { path: PathBuf, database: u32 },
     Synthetic(String),
@@ -48,6 +50,10 @@ impl Place {
             "redis" | "rediss" | "unix" => {
                 let address = Address::parse(text, &|name| std::env::var(name).ok())?;
                 Ok(Self::Redis(Box::new(address)))
+            }
+            "mysql" | "mariadb" => {
+                let address = MysqlAddress::parse(text, &|name| std::env::var(name).ok())?;
+                Ok(Self::Mysql(Box::new(address)))
             }
             "postgres" | "postgresql" => {
                 let address = PostgresAddress::parse(text, &|name| std::env::var(name).ok())?;
@@ -77,6 +83,7 @@ impl Place {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSource::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSource::new(address.as_ref().clone(), redis(context))),
+            Self::Mysql(address) => Box::new(MysqlSource::new(address.as_ref().clone())),
             Self::Postgres(address) => Box::new(PostgresSource::new(address.as_ref().clone())),
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
@@ -103,6 +110,7 @@ impl Place {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
+            Self::Mysql(address) => Box::new(MysqlSink::new(address.as_ref().clone())),
             Self::Postgres(address) => Box::new(PostgresSink::new(address.as_ref().clone())),
             Self::File(path) => files::sink(path, format, writing)?,
             Self::Pipe => files::standard_output(format, writing),
@@ -116,6 +124,7 @@ impl fmt::Display for Place {
         match self {
             Self::Sqlite(address) => address.fmt(f),
             Self::Redis(address) => address.fmt(f),
+            Self::Mysql(address) => address.fmt(f),
             Self::Postgres(address) => address.fmt(f),
             Self::Rdb { path, database } => write!(f, "rdb://{}?db={database}", path.display()),
             Self::Synthetic(url) => f.write_str(url),

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::tree::{Volume, bytes, expected, hex};
@@ -160,6 +161,20 @@ fn volumes_on_postgres_go_to_the_others_and_back_unchanged() {
         there_and_back(&folder, volume, "postgres", &url, &folder.sqlite("copy.db"));
         expect_copy(&["migrate", "--keep-counters", &folder.sqlite("copy.db"), &redis.url()]);
         let again = postgres.database(&format!("{volume}_again"));
+        expect_copy(&["migrate", "--keep-counters", &redis.url(), &again]);
+        expect(0, &["verify", &url, &again]);
+    }
+}
+
+#[test]
+fn volumes_on_mariadb_go_to_the_others_and_back_unchanged() {
+    let mariadb = MariaDb::start();
+    for volume in ["empty", "plain", "tour"] {
+        let (folder, redis) = (Folder::new(), Redis::start());
+        let url = mariadb.restore(volume, &read_data(&format!("{volume}/mariadb/store.sql")));
+        there_and_back(&folder, volume, "mariadb", &url, &folder.sqlite("copy.db"));
+        expect_copy(&["migrate", "--keep-counters", &folder.sqlite("copy.db"), &redis.url()]);
+        let again = mariadb.database(&format!("{volume}_again"));
         expect_copy(&["migrate", "--keep-counters", &redis.url(), &again]);
         expect(0, &["verify", &url, &again]);
     }

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metaferry_codecs::juicefs::{FileType, Node, attr};
 
+use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect};
@@ -277,4 +279,88 @@ fn sqlite_with_a_log_is_dumped_at_one_point_in_time() {
 #[test]
 fn sqlite_without_a_log_is_dumped_at_one_point_in_time() {
     sqlite_while_written("DELETE");
+}
+
+fn mariadb_step(client: &mut Child, step: &Step) {
+    let count = |delta: i64| {
+        format!(
+            "UPDATE jfs_counter SET value = value + {delta} WHERE name = 'totalInodes'; \
+             UPDATE jfs_counter SET value = value + {} WHERE name = 'usedSpace'",
+            delta * 4096
+        )
+    };
+    let changes = match *step {
+        Step::Create { inode, parent } => format!(
+            "INSERT INTO jfs_node (inode, type, flags, mode, uid, gid, atime, mtime, ctime, nlink, length, rdev, parent) \
+             VALUES ({inode}, 1, 0, 420, 0, 0, 0, 0, 0, 1, 0, 0, {parent}); \
+             INSERT INTO jfs_edge (parent, name, inode, type) VALUES ({parent}, 'wandering-{inode}', {inode}, 1); {}",
+            count(1)
+        ),
+        Step::Rename { inode, to, .. } => format!(
+            "UPDATE jfs_edge SET parent = {to} WHERE inode = {inode}; \
+             UPDATE jfs_node SET parent = {to} WHERE inode = {inode}"
+        ),
+        Step::Remove { inode, .. } => {
+            format!(
+                "DELETE FROM jfs_edge WHERE inode = {inode}; DELETE FROM jfs_node WHERE inode = {inode}; {}",
+                count(-1)
+            )
+        }
+    };
+    // As a client does, it begins again where the server takes its transaction for one of a deadlock.
+    writeln!(
+        client.stdin.as_mut().unwrap(),
+        "BEGIN NOT ATOMIC DECLARE done INT DEFAULT 0; REPEAT BEGIN DECLARE EXIT HANDLER FOR 1213 ROLLBACK; \
+         START TRANSACTION; {changes}; COMMIT; SET done = 1; END; UNTIL done END REPEAT; END //"
+    )
+    .unwrap();
+}
+
+/// Dumps by an account that may do no more than read, and that, while a client writes; what each says of how the
+/// readers were brought together.
+fn mariadb_while_written(settings: &[&str], grants: &[&str], said: &str) {
+    let (folder, mariadb) = (Folder::new(), MariaDb::with(settings));
+    let url = mariadb.database("live");
+    prepare(&folder, &url);
+    mariadb.sql(
+        "UPDATE live.jfs_counter SET value = 1000000000 WHERE name = 'nextInode'; \
+         UPDATE live.jfs_setting SET value = replace(value, '\"DirStats\": true', '\"DirStats\": false'); \
+         CREATE USER reader@'%'; GRANT SELECT ON live.* TO reader@'%'",
+    );
+    grants.iter().for_each(|grant| drop(mariadb.sql(&format!("GRANT {grant} TO reader@'%'"))));
+    let source = mariadb.url_of("reader", "live");
+    let mut client = mariadb.writer("live");
+    while_writing(
+        |step| mariadb_step(&mut client, &step),
+        || {
+            for round in 0..10 {
+                let target = folder.path(&format!("dump-{round}"));
+                let notes = expect(0, &["dump", &source, &target, "--threads", "8"]);
+                assert!(notes.contains(said), "{notes}");
+            }
+        },
+    );
+    drop(client.stdin.take());
+    assert!(client.wait().unwrap().success());
+}
+
+#[test]
+fn mariadb_is_dumped_at_one_point_in_time_by_its_binary_log() {
+    let grants = ["BINLOG MONITOR ON *.*", "SLAVE MONITOR ON *.*"];
+    mariadb_while_written(&["--log-bin=log", "--server-id=1"], &grants, "position in the binary log");
+}
+
+#[test]
+fn mariadb_is_dumped_at_one_point_in_time_under_locks_of_its_tables() {
+    mariadb_while_written(&[], &["LOCK TABLES ON live.*"], "the volume's tables were locked");
+}
+
+#[test]
+fn mariadb_is_dumped_at_one_point_in_time_under_a_lock_of_the_server() {
+    mariadb_while_written(&[], &["RELOAD ON *.*"], "the whole server was locked");
+}
+
+#[test]
+fn mariadb_is_dumped_at_one_point_in_time_by_one_reader() {
+    mariadb_while_written(&["--log-bin=log", "--server-id=1"], &[], "one reader");
 }

@@ -15,6 +15,7 @@ mod fixtures;
 mod formats;
 mod kit;
 mod live;
+mod mariadb;
 mod matrix;
 mod oracle;
 mod postgres;

@@ -1,5 +1,6 @@
 //! A to B to A for every pair of stores, with a volume that has everything.
 
+use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, archive_rows, expect};
@@ -38,6 +39,24 @@ fn a_volume_survives_every_way_through_postgres() {
     expect(0, &["migrate", &redis.url(), &fourth, "--threads", "1"]);
     expect(0, &["migrate", &fourth, &folder.sqlite("two.db")]);
     for other in [&second, &third, &redis.url(), &postgres.socket("fourth"), &folder.sqlite("two.db")] {
+        expect(0, &["verify", &sqlite, other]);
+        expect(0, &["verify", other, &sqlite, "--threads", "1"]);
+    }
+}
+
+#[test]
+fn a_volume_survives_every_way_through_mariadb() {
+    let (folder, redis, mariadb) = (Folder::new(), Redis::start(), MariaDb::start());
+    let postgres = Postgres::start();
+    let (sqlite, second, third) = (folder.sqlite("one.db"), mariadb.database("second"), mariadb.database("third"));
+    expect(0, &["load", VOLUME, &sqlite]);
+    expect(0, &["migrate", &sqlite, &second]);
+    expect(0, &["migrate", &second, &third]);
+    expect(0, &["migrate", &third, &redis.url()]);
+    let (fourth, fifth) = (mariadb.database("fourth"), postgres.database("fifth"));
+    expect(0, &["migrate", &redis.url(), &fourth, "--threads", "1"]);
+    expect(0, &["migrate", &fourth, &fifth]);
+    for other in [&second, &third, &redis.url(), &mariadb.socket("fourth"), &fifth] {
         expect(0, &["verify", &sqlite, other]);
         expect(0, &["verify", other, &sqlite, "--threads", "1"]);
     }

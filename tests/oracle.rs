@@ -6,6 +6,7 @@ mod fixtures;
 mod formats;
 mod kit;
 mod live;
+mod mariadb;
 mod postgres;
 mod synthetic;
 mod volumes;

@@ -8,6 +8,7 @@ mod claimed;
 mod feed;
 mod foreign;
 pub mod json;
+pub mod mysql;
 pub mod output;
 pub mod postgres;
 pub mod redis;

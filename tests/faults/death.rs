@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::kit::{ENDLESS, Run, failed, fills, no_volume, until, writes};
+use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect, expect_error, metaferry};
@@ -101,6 +102,48 @@ fn an_interruption_at_any_moment_is_all_or_nothing() {
             postgres.clear("target");
         }
     });
+}
+
+/// The tables of a database, one a line.
+fn tables(mariadb: &MariaDb, database: &str) -> String {
+    mariadb.sql(&format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'"))
+}
+
+fn recreate(mariadb: &MariaDb, database: &str) {
+    mariadb.sql(&format!("DROP DATABASE {database}; CREATE DATABASE {database} CHARACTER SET utf8mb4"));
+}
+
+#[test]
+fn an_interruption_of_a_load_into_mariadb_is_all_or_nothing() {
+    let mariadb = MariaDb::start();
+    let url = mariadb.database("volume");
+    interrupted_anywhere(&url, || {
+        if tables(&mariadb, "volume").contains("jfs_setting") {
+            assert!(!tables(&mariadb, "volume").contains("metaferry"));
+            recreate(&mariadb, "volume");
+        }
+        assert_eq!(tables(&mariadb, "volume"), "");
+    });
+}
+
+#[test]
+fn a_second_load_into_mariadb_is_refused() {
+    let mariadb = MariaDb::start();
+    let url = mariadb.database("volume");
+    let run = Run::start(&["load", ENDLESS, &url]);
+    until("the load writes", || tables(&mariadb, "volume").contains("metaferry"));
+    let error = expect_error(4, &["load", VOLUME, &url]);
+    assert!(error.contains("another load into it is under way"), "{error}");
+    run.kill();
+    expect(0, &["load", VOLUME, &url, "--verify"]);
+}
+
+#[test]
+fn a_killed_load_into_mariadb_is_no_volume_and_the_next_one_works() {
+    let mariadb = MariaDb::start();
+    let url = mariadb.database("volume");
+    killed_anywhere(&url, || recreate(&mariadb, "volume"));
+    assert!(!tables(&mariadb, "volume").contains("metaferry"));
 }
 
 /// Kills loads at ten moments; each but the first meets what the one before has left.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::kit::{ENDLESS, Run, failed, fills, no_volume, until, writes};
+use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
 use crate::kit::{Folder, expect, metaferry};
@@ -56,6 +57,26 @@ fn a_postgres_that_dies_is_told() {
     let run = Run::start(&["dump", &url, &folder.path("volume")]);
     until("the dump writes", || writes(&folder));
     postgres.kill();
+    failed(1, &run.end(SOON));
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+#[test]
+fn a_mariadb_that_dies_is_told() {
+    let mut mariadb = MariaDb::start();
+    let url = mariadb.database("target");
+    let run = Run::start(&["load", ENDLESS, &url]);
+    let rows = "SELECT sum(table_rows) > 10000 FROM information_schema.tables WHERE table_schema = 'target'";
+    until("the load writes", || mariadb.sql(rows) == "1\n");
+    mariadb.kill();
+    let error = failed(1, &run.end(SOON));
+    assert!(error.contains("mysql://root@(127.0.0.1"), "{error}");
+    let (folder, mut mariadb) = (Folder::new(), MariaDb::start());
+    let url = mariadb.database("source");
+    expect(0, &["load", "synthetic://?files=300000&seed=5", &url]);
+    let run = Run::start(&["dump", &url, &folder.path("volume")]);
+    until("the dump writes", || writes(&folder));
+    mariadb.kill();
     failed(1, &run.end(SOON));
     assert_eq!(folder.names(), [""; 0]);
 }

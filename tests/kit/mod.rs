@@ -1,5 +1,6 @@
 //! What the tests share: the built program, fixtures, servers. A server that is missing fails the test by name.
 
+pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod tree;

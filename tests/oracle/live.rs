@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::kit::{Mount, complaints, json, juicefs};
+use crate::kit::mariadb::MariaDb;
 use crate::kit::redis::Redis;
 use crate::kit::tree::Volume;
 use crate::kit::{Folder, expect, metaferry};
@@ -127,4 +128,12 @@ fn sqlite_is_dumped_whole_while_the_client_writes() {
     // In SQL, it does so with the two counters of the whole volume too.
     let lags = ["directory ", "counter usedSpace: ", "counter totalInodes: "];
     dumped_while_mounted(&folder.sqlite("live.db"), &redis.url(), &lags, &[]);
+}
+
+#[test]
+#[cfg_attr(not(oracle), ignore = "wants a JuiceFS client in METAFERRY_JUICEFS")]
+fn mariadb_is_dumped_whole_while_the_client_writes() {
+    let (folder, mariadb) = (Folder::new(), MariaDb::start());
+    let lags = ["directory ", "counter usedSpace: ", "counter totalInodes: "];
+    dumped_while_mounted(&mariadb.database("live"), &folder.sqlite("copy.db"), &lags, &[]);
 }

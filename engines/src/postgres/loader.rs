@@ -10,8 +10,9 @@ use metaferry_pipeline::{Error, ErrorKind, Loader, Result};
 
 use super::cells::{Encoder, columns};
 use super::session::Session;
-use super::target::{LINKS, Shared, serial_key, waiting};
+use super::target::{LINKS, Shared, waiting};
 use crate::sql::bind::{Binder, Bound, Put, Unfit};
+use crate::sql::keys::has_surrogate;
 use crate::sql::{quotas, serial};
 
 /// What is sent of one table at once, in bytes.
@@ -89,8 +90,8 @@ impl PostgresLoader {
     }
 
     fn rows_into<R: Bound>(&mut self, table: &str, rows: &[R]) -> Result<()> {
-        let has_serial = serial_key(&R::TABLE).is_some();
-        let first = if has_serial { self.shared.take_ids(&R::TABLE, rows.len() as u64) } else { 0 };
+        let has_serial = has_surrogate(&R::TABLE);
+        let first = if has_serial { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
         if !self.stretches.contains_key(table) {
             let stretch = Stretch::new::<R>(&self.shared.name(table), false);
             self.stretches.insert(table.to_owned(), stretch);
@@ -120,7 +121,7 @@ impl PostgresLoader {
     fn counters(&mut self, rows: Vec<Counter>) -> Result<()> {
         let (serials, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| serial(&row.name).is_some());
         for row in serials {
-            serial(&row.name).into_iter().for_each(|table| self.shared.given(table, row.value));
+            serial(&row.name).into_iter().for_each(|table| self.shared.keys.give(table, row.value));
         }
         self.rows(&rows)
     }
@@ -139,7 +140,7 @@ impl Loader<JuiceFs> for PostgresLoader {
             // Parents follow from the entries.
             Batch::Parent(_) => Ok(()),
             Batch::Acl(rows) => {
-                rows.iter().for_each(|row| self.shared.given(&tables::ACL, row.id.into()));
+                rows.iter().for_each(|row| self.shared.keys.give(&tables::ACL, row.id.into()));
                 self.rows(&rows)
             }
             Batch::DirStat(rows) => self.rows(&rows),
@@ -153,7 +154,7 @@ impl Loader<JuiceFs> for PostgresLoader {
             Batch::DelSlices(rows) => self.rows(&rows),
             Batch::Detached(rows) => self.rows(&rows),
             Batch::Token(rows) => {
-                rows.iter().for_each(|row| self.shared.given(&tables::DELEGATION_TOKEN, row.id.into()));
+                rows.iter().for_each(|row| self.shared.keys.give(&tables::DELEGATION_TOKEN, row.id.into()));
                 self.rows(&rows)
             }
             Batch::Setting(_) | Batch::Links(_) | Batch::Foreign(_) => Err(misplaced(&batch)),

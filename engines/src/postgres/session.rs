@@ -1,6 +1,5 @@
 //! A session with a server: statements, and COPY both ways, each given up once the work is to end. It knows no table.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -12,9 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::address::PostgresAddress;
 use super::cells::{HEADER, Malformed, Rows, TRAILER, Tuple};
 use super::failure;
+use crate::sql::watched::{TICK, watched};
 
-/// How often whoever waits looks whether the work is to end.
-const TICK: Duration = Duration::from_millis(100);
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(30);
 /// What is sent of a COPY at once, in bytes.
@@ -26,17 +24,6 @@ pub(super) struct Session {
     connection: PgConnection,
     shown: String,
     stop: Stop,
-}
-
-/// Waits, but no longer than the work goes on.
-async fn watched<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T> {
-    let mut work = pin!(work);
-    loop {
-        match tokio::time::timeout(TICK, &mut work).await {
-            Ok(done) => return Ok(done),
-            Err(_) => stop.check()?,
-        }
-    }
 }
 
 impl From<Malformed> for Error {

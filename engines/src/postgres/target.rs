@@ -1,12 +1,11 @@
 //! The schema a volume is written to: claimed with a lock, marked until it is committed, given its keys and indexes when
 //! the rows are there. What a dead load left behind is told by the mark, and cleared.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use metaferry_codecs::juicefs::tables::{self, Table, Type};
+use metaferry_codecs::juicefs::tables::{self, Table};
 use metaferry_codecs::juicefs::{Setting, setting};
 use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop, stage};
@@ -17,6 +16,7 @@ use super::loader::encode_all;
 use super::session::Session;
 use super::{DIALECT, failure};
 use crate::sql::first_counters;
+use crate::sql::keys::Keys;
 
 /// The table that marks a schema until a load into it is committed, behind the prefix.
 const MARK: &str = "metaferry";
@@ -35,26 +35,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     pub(super) address: PostgresAddress,
     pub(super) prefix: String,
-    /// The next surrogate keys, by table.
-    ids: BTreeMap<&'static str, AtomicU64>,
-    /// The largest keys that were given elsewhere, by table.
-    serials: Mutex<BTreeMap<&'static str, i64>>,
+    pub(super) keys: Keys,
     pub(super) stop: Stop,
 }
 
 impl Shared {
-    /// As many surrogate keys of a table as that: the first of them.
-    pub(super) fn take_ids(&self, table: &Table, count: u64) -> u64 {
-        self.ids.get(table.name).map_or(0, |next| next.fetch_add(count, Ordering::Relaxed))
-    }
-
-    /// Keys up to this one are taken.
-    pub(super) fn given(&self, table: &Table, id: i64) {
-        let mut serials = self.serials.lock().unwrap_or_else(PoisonError::into_inner);
-        let highest = serials.entry(table.name).or_default();
-        *highest = id.max(*highest);
-    }
-
     /// The name of a table in a statement.
     pub(super) fn name(&self, table: &str) -> String {
         DIALECT.quoted(&format!("{}{table}", self.prefix))
@@ -94,14 +79,8 @@ struct Leftovers {
 impl Target {
     /// Locks a schema, clears what a dead load has left in it, looks that it is empty, and makes the tables.
     pub(super) fn claim(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
-        let ids = tables::ALL.iter().filter(|table| serial_key(table).is_some());
-        let shared = Shared {
-            address: address.clone(),
-            prefix: address.prefix(),
-            ids: ids.map(|table| (table.name, AtomicU64::new(1))).collect(),
-            serials: Mutex::default(),
-            stop: stop.clone(),
-        };
+        let shared =
+            Shared { address: address.clone(), prefix: address.prefix(), keys: Keys::new(), stop: stop.clone() };
         let mut session = shared.session()?;
         lock(&mut session, &shared.prefix)?;
         clear_or_refuse(&mut session, &shared)?;
@@ -175,9 +154,7 @@ impl Target {
     /// The sequences go on behind the keys that were given.
     fn count_on(&mut self) -> Result<()> {
         let shared = &self.shared;
-        let own = shared.ids.iter().map(|(table, next)| (*table, next.load(Ordering::Relaxed).cast_signed() - 1));
-        let serials = shared.serials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (table, last) in own.chain(serials).filter(|(_, last)| *last > 0) {
+        for (table, last) in shared.keys.last() {
             let name = shared.name(table);
             self.session.ask(&format!("SELECT setval(pg_get_serial_sequence('{name}', 'id'), {last})"))?;
         }
@@ -287,11 +264,6 @@ fn drop_all(shared: &Shared) -> String {
     let all = tables::ALL.iter().map(|table| table.name.to_owned()).chain(waiting).chain([MARK.to_owned()]);
     let names: Vec<_> = all.map(|table| shared.name(&table)).collect();
     format!("DROP TABLE IF EXISTS {}", names.join(", "))
-}
-
-/// The surrogate key of a table that we give ourselves.
-pub(super) fn serial_key(table: &Table) -> Option<&'static str> {
-    table.columns.iter().find(|column| column.holds == Type::Serial).map(|column| column.name)
 }
 
 /// The name that PostgreSQL gives a primary key.

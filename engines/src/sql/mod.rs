@@ -4,9 +4,12 @@
 pub(crate) mod batches;
 pub(crate) mod bind;
 pub(crate) mod ddl;
+pub(crate) mod keys;
+pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod watched;
 
 use metaferry_codecs::juicefs::tables::{self, Table};
 use metaferry_codecs::juicefs::{Counter, Quota, counter, quota_class};

@@ -13,6 +13,7 @@ use super::address::SqliteAddress;
 use super::database::Database;
 use super::select::{self, Selects};
 use super::{failure, page, plan, schema};
+use crate::sql::plan::{keys, partitions as partitions_of};
 use crate::sql::schema::Schema;
 
 /// Kinds whose key is the number their table goes by.
@@ -115,14 +116,7 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
             let ranges = self.database.with(|connection| {
                 plan::ranges(connection, select).map_err(|error| failure(&self.path, error).at(&select.table))
             })?;
-            let ends = ranges.iter().skip(1).map(|range| ordinal(range.from)).chain([u64::MAX]);
-            let weight = |rows: u64| if kind == Kind::Parent { rows / 8 } else { rows };
-            partitions.extend(ranges.iter().zip(ends).map(|(range, to)| Partition {
-                kind: Some(kind),
-                from: ordinal(range.from),
-                to,
-                weight: weight(range.rows).max(1),
-            }));
+            partitions.extend(partitions_of(kind, &ranges));
         }
         Ok(partitions)
     }
@@ -136,8 +130,8 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
                 select::left_behind(connection, &self.schema, out).map_err(|error| failure(&self.path, error))
             })?;
         }
-        let last = if partition.to == u64::MAX { i64::MAX } else { key(partition.to.saturating_sub(1)) };
-        let mut next = Some(key(partition.from));
+        let (first, last) = keys(partition);
+        let mut next = Some(first);
         while let Some(from) = next.filter(|&from| from <= last) {
             let page = self.page(kind, select, (from, last))?;
             for (place, why) in page.damaged {
@@ -154,14 +148,4 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
     fn finish(&self) -> Result<()> {
         self.database.verify()
     }
-}
-
-/// A key as a number of a partition, in the same order.
-fn ordinal(key: i64) -> u64 {
-    key.cast_unsigned() ^ 1 << 63
-}
-
-/// The key of a number of a partition.
-fn key(ordinal: u64) -> i64 {
-    (ordinal ^ 1 << 63).cast_signed()
 }

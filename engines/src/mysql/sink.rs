@@ -1,0 +1,80 @@
+//! Writing a volume: several loaders fill the tables, which then get their indexes and can be read back; the commit
+//! writes the setting.
+
+use std::sync::Arc;
+
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_pipeline::{
+    About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
+};
+
+use super::address::MysqlAddress;
+use super::loader::MysqlLoader;
+use super::source::MysqlSnapshot;
+use super::target::Target;
+use crate::foreign::sift;
+
+/// More loaders than this gain nothing on one server.
+const LOADERS: usize = 8;
+
+/// A volume in MySQL or MariaDB, to be written.
+pub struct MysqlSink {
+    address: MysqlAddress,
+    stop: Stop,
+    target: Option<Target>,
+}
+
+impl MysqlSink {
+    /// A volume at an address, where nothing may be yet; nothing is touched before it is prepared.
+    #[must_use]
+    pub fn new(address: MysqlAddress) -> Self {
+        Self { address, stop: Stop::new(), target: None }
+    }
+
+    fn target(&mut self) -> Result<&mut Target> {
+        self.target.as_mut().ok_or_else(|| Error::new(ErrorKind::Bug, "a sink that was not prepared"))
+    }
+}
+
+impl Sink<JuiceFs> for MysqlSink {
+    fn needs(&self) -> Needs {
+        Needs {
+            loaders: LOADERS,
+            ordered: KindSet::NONE,
+            affine: false,
+            works_out: KindSet::of([Kind::Parent]),
+            mends: true,
+            defaults: true,
+            strips_secrets: false,
+        }
+    }
+
+    fn sieve(&self) -> Option<Sieve<JuiceFs>> {
+        Some(sift)
+    }
+
+    fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
+        self.stop = stop.clone();
+        self.target = Some(Target::claim(&self.address, stop)?);
+        Ok(())
+    }
+
+    fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
+        let shared = Arc::clone(&self.target()?.shared);
+        Ok(Box::new(MysqlLoader::new(&shared)?))
+    }
+
+    fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {
+        self.target()?.settle()?;
+        let readers = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Box::new(MysqlSnapshot::uncommitted(&self.address, readers, &self.stop)?))
+    }
+
+    fn commit(mut self: Box<Self>, commit: Commit<JuiceFs>) -> Result<Findings> {
+        let Batch::Setting(setting) = &commit.seal else {
+            return Err(Error::new(ErrorKind::Bug, "committed with something else than a setting"));
+        };
+        self.target()?.seal(setting)?;
+        Ok(Findings::default())
+    }
+}

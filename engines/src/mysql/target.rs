@@ -1,0 +1,262 @@
+//! The database a volume is written to: claimed with a lock, marked until it is committed, given its indexes when the rows
+//! are there. What a dead load left behind is told by the mark, and cleared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::{Setting, setting};
+use metaferry_codecs::tally::digest;
+use metaferry_pipeline::{Error, Result, Stop, stage};
+
+use super::DIALECT;
+use super::address::MysqlAddress;
+use super::cells::Form;
+use super::loader::Stretch;
+use super::session::{Session, cell};
+use crate::sql::first_counters;
+use crate::sql::keys::Keys;
+
+/// The table that marks a database until a load into it is committed, behind the prefix.
+const MARK: &str = "metaferry";
+/// Tables of rows that are to replace others, each with the columns of the one it amends.
+const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
+/// The table in which link counts wait.
+pub(super) const LINKS: &str = "links";
+/// What every session of a target asks for; tables of others would know no transactions.
+const SETTINGS: &str = "SET SESSION default_storage_engine = InnoDB, lock_wait_timeout = 60";
+/// How long what is left of a load that failed is waited for.
+const CLEAR: &str = "SET SESSION lock_wait_timeout = 10";
+/// How long the lock of another load is waited for, in seconds: the session of one that has just died lives on for a moment.
+const BURIAL: u64 = 5;
+/// What is sent of one table at once as a file, in bytes.
+const FILE_BYTES: usize = 4 << 20;
+/// The same as values of a statement, which is one packet.
+const VALUES_BYTES: usize = 1 << 20;
+
+/// What the loaders of one target share.
+pub(super) struct Shared {
+    address: MysqlAddress,
+    prefix: String,
+    pub(super) keys: Keys,
+    /// How rows are sent.
+    pub(super) form: Form,
+    /// How many bytes of them at once.
+    pub(super) full: usize,
+    stop: Stop,
+}
+
+impl Shared {
+    /// The name of a table in a statement.
+    pub(super) fn name(&self, table: &str) -> String {
+        DIALECT.quoted(&format!("{}{table}", self.prefix))
+    }
+
+    /// A session for loading. What would speed it up, unchecked keys, makes MariaDB look at them only when it commits.
+    pub(super) fn session(&self) -> Result<Session> {
+        let mut session = Session::open(&self.address, &self.stop)?;
+        session.run(SETTINGS)?;
+        Ok(session)
+    }
+}
+
+/// The table in which rows wait that are to replace those of another.
+pub(super) fn waiting(table: &str) -> String {
+    format!("{MARK}_{table}")
+}
+
+/// A claimed database. Dropped without [`Target::seal`], nothing of the load is left in it.
+pub(super) struct Target {
+    pub(super) shared: Arc<Shared>,
+    /// Holds the lock while it lives. It may be in the middle of something, and goes before that is cleared.
+    session: Session,
+    is_settled: bool,
+    leftovers: Leftovers,
+}
+
+/// What a load that fails leaves: cleared when it is dropped, unless there is none.
+struct Leftovers {
+    shared: Arc<Shared>,
+    is_none: bool,
+}
+
+impl Target {
+    /// Locks a database, clears what a dead load has left in it, looks that no volume is there, and makes the tables.
+    pub(super) fn claim(address: &MysqlAddress, stop: &Stop) -> Result<Self> {
+        let mut session = Session::open(address, stop)?;
+        session.run(SETTINGS)?;
+        let (form, full) = match session.number("SELECT @@local_infile")? {
+            0 => (Form::Values, VALUES_BYTES.min(packet(&mut session)? / 2)),
+            _ => (Form::File, FILE_BYTES),
+        };
+        let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
+        let shared = Shared { address, prefix, keys: Keys::new(), form, full, stop };
+        lock(&mut session, &shared.prefix)?;
+        clear_or_refuse(&mut session, &shared)?;
+        let shared = Arc::new(shared);
+        let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
+        let mut target = Self { shared, session, is_settled: false, leftovers };
+        target.create()?;
+        Ok(target)
+    }
+
+    fn create(&mut self) -> Result<()> {
+        let Self { shared, session, .. } = self;
+        session.run(&format!("CREATE TABLE {} (inode BIGINT PRIMARY KEY)", shared.name(MARK)))?;
+        for table in tables::ALL {
+            session.run(&DIALECT.create_table(table, &shared.prefix, true))?;
+        }
+        for table in AMENDED {
+            let (name, waiting) = (shared.name(table.name), shared.name(&waiting(table.name)));
+            session.run(&format!("CREATE TABLE {waiting} LIKE {name}"))?;
+        }
+        session.run(&format!("CREATE TABLE {} (inode BIGINT PRIMARY KEY, nlink INT)", shared.name(&waiting(LINKS))))
+    }
+
+    /// Amends what is to be, and gives the tables their indexes, on several connections; once.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Ok(());
+        }
+        let Self { shared, session, .. } = self;
+        for table in AMENDED {
+            let (name, waiting) = (shared.name(table.name), shared.name(&waiting(table.name)));
+            session.run(&format!("REPLACE INTO {name} SELECT * FROM {waiting}"))?;
+            session.run(&format!("DROP TABLE {waiting}"))?;
+        }
+        let (node, links) = (shared.name(tables::NODE.name), shared.name(&waiting(LINKS)));
+        session.run(&format!("UPDATE {node} n JOIN {links} l ON n.inode = l.inode SET n.nlink = l.nlink"))?;
+        session.run(&format!("DROP TABLE {links}"))?;
+        // Each session that holds a file open is written as one that has expired, so that the next client cleans it up.
+        session.run(&format!(
+            "INSERT INTO {} (sid, expire, info) SELECT DISTINCT sid, 1, '{{}}' FROM {}",
+            shared.name(tables::SESSION.name),
+            shared.name(tables::SUSTAINED.name)
+        ))?;
+        finish_tables(shared)
+    }
+
+    /// Makes what was loaded a volume.
+    pub(super) fn seal(&mut self, rows: &[Setting]) -> Result<()> {
+        self.settle()?;
+        let Self { shared, session, leftovers, .. } = self;
+        let value =
+            |row: &metaferry_codecs::juicefs::Counter| format!("('{}', {})", row.name.escape_ascii(), row.value);
+        let values: Vec<_> = first_counters().iter().map(value).collect();
+        let counter = shared.name(tables::COUNTER.name);
+        let mut setting = Stretch::new::<Setting>(Form::Values, &shared.name(tables::SETTING.name));
+        rows.iter().try_for_each(|row| setting.add(row, None, &mut Vec::new()))?;
+        session.run("START TRANSACTION")?;
+        session.run(&format!("INSERT IGNORE INTO {counter} (name, value) VALUES {}", values.join(", ")))?;
+        setting.send(session)?;
+        session.run("COMMIT")?;
+        leftovers.is_none = true;
+        // A volume with a mark is one: whoever does not come to remove it has done no harm.
+        drop(session.run(&format!("DROP TABLE {}", shared.name(MARK))));
+        Ok(())
+    }
+}
+
+impl Drop for Leftovers {
+    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark.
+    fn drop(&mut self) {
+        if self.is_none {
+            return;
+        }
+        let clear = || {
+            let mut session = Session::open(&self.shared.address, &Stop::new())?;
+            session.run(CLEAR)?;
+            session.run_all(&drop_all(&self.shared))
+        };
+        drop(clear());
+    }
+}
+
+/// How large a packet may be.
+fn packet(session: &mut Session) -> Result<usize> {
+    session.number("SELECT @@max_allowed_packet").map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// Locks a database for as long as the session lives.
+fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+    let database: String = session.value("SELECT DATABASE()")?.unwrap_or_default();
+    let number = digest(format!("{database} {prefix}").as_bytes());
+    if session.number(&format!("SELECT GET_LOCK('metaferry {number:032x}', {BURIAL})"))? == 1 {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{}: another load into it is under way", session.shown()))
+        .hint("wait for it, or end its session on the server"))
+}
+
+/// Looks that no volume is there, and clears what a dead load has left. Tables of other names are nobody's concern here.
+fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+    let rows = session.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")?;
+    let names: Vec<String> = rows.iter().filter_map(|row| cell(row, 0)).collect();
+    let is_there = |table: &str| names.contains(&format!("{}{table}", shared.prefix));
+    let volume = if is_there(tables::SETTING.name) { volume_name(session, shared) } else { Ok(None) };
+    if is_there(MARK) && volume.as_ref().is_ok_and(Option::is_none) {
+        return session.run_all(&drop_all(shared));
+    }
+    if let Some(table) = tables::ALL.iter().find(|table| is_there(table.name)) {
+        let found = match volume.ok().flatten() {
+            Some(name) => format!("the volume {name} is in it"),
+            None => format!("it has tables of JuiceFS, such as {}{}", shared.prefix, table.name),
+        };
+        return Err(Error::refused(format!("{}: {found}", session.shown()))
+            .hint("a volume is loaded where no table of JuiceFS is; name another database or table_prefix"));
+    }
+    Ok(())
+}
+
+/// The name of the volume that is there.
+fn volume_name(session: &mut Session, shared: &Shared) -> Result<Option<String>> {
+    let name = shared.name(tables::SETTING.name);
+    let document: Option<Vec<u8>> = session.value(&format!("SELECT value FROM {name} WHERE name = 'format'"))?;
+    Ok(document
+        .map(|document| setting::read(&document).map_or_else(|_| "?".to_owned(), |setting| setting.name.to_string())))
+}
+
+/// The statements that clear a database; the mark goes last.
+fn drop_all(shared: &Shared) -> [String; 2] {
+    let waiting = AMENDED.iter().map(|table| waiting(table.name)).chain([waiting(LINKS)]);
+    let all = tables::ALL.iter().map(|table| table.name.to_owned()).chain(waiting);
+    let names: Vec<_> = all.map(|table| shared.name(&table)).collect();
+    [names.join(", "), shared.name(MARK)].map(|names| format!("DROP TABLE IF EXISTS {names}"))
+}
+
+/// Builds indexes, lets the database count on behind the keys that were given, and has it look at what it holds: a table a
+/// worker, on as many sessions as there are cores.
+fn finish_tables(shared: &Shared) -> Result<()> {
+    // Large tables first: they are what is waited for.
+    let large = [tables::EDGE, tables::CHUNK, tables::CHUNK_REF, tables::NODE];
+    let mut order: Vec<_> = tables::ALL.to_vec();
+    order.sort_by_key(|table| large.iter().position(|large| large.name == table.name).unwrap_or(large.len()));
+    let (last, next, order) = (&shared.keys.last(), &AtomicUsize::new(0), &order);
+    let worker = |_| {
+        move || {
+            let mut session = shared.session()?;
+            while let Some(table) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                session.run_all(&finishing(table, shared, last.get(table.name).copied()))?;
+            }
+            session.close();
+            Ok(())
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    stage::run_alone(&shared.stop, (0..workers).map(worker).collect()).map(drop)
+}
+
+/// The statements that finish a table. All its indexes are built in one, so that its rows are read once.
+fn finishing(table: &Table, shared: &Shared, last: Option<i64>) -> Vec<String> {
+    let name = shared.name(table.name);
+    let unique = table
+        .unique_index(&shared.prefix)
+        .map(|(index, columns)| format!("ADD UNIQUE INDEX {} ({})", DIALECT.quoted(&index), DIALECT.list(columns)));
+    let plain = table.plain_index(&shared.prefix);
+    let plain =
+        plain.map(|(index, column)| format!("ADD INDEX {} ({})", DIALECT.quoted(&index), DIALECT.quoted(column)));
+    let indexes: Vec<_> = unique.into_iter().chain(plain).collect();
+    let indexes = (!indexes.is_empty()).then(|| format!("ALTER TABLE {name} {}", indexes.join(", ")));
+    let counting = last.map(|last| format!("ALTER TABLE {name} AUTO_INCREMENT = {}", last.saturating_add(1)));
+    indexes.into_iter().chain(counting).chain([format!("ANALYZE TABLE {name}")]).collect()
+}
