@@ -69,7 +69,9 @@ impl MariaDb {
         succeed(Command::new("cp").arg("-a").arg(template().join("data")).arg(folder.path()));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
-        let mut server = Command::new("mariadbd");
+        // Debian has it on root's path alone.
+        let program = if Path::new("/usr/sbin/mariadbd").exists() { "/usr/sbin/mariadbd" } else { "mariadbd" };
+        let mut server = Command::new(program);
         server.args(SETTINGS).args(settings).arg(format!("--port={port}"));
         server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
         if is_root() {
