@@ -12,10 +12,11 @@ use mysql_async::ServerError;
 
 use super::cells::{Encoder, Form, columns, is_text};
 use super::session::{Session, Taken, cell};
-use super::target::{LINKS, Shared, waiting};
+use super::target::Shared;
 use super::{DIALECT, DUPLICATE, failure};
 use crate::sql::bind::{Binder, Bound, Put, Unfit};
 use crate::sql::keys::has_surrogate;
+use crate::sql::marks::{LINKS, waiting};
 use crate::sql::{quotas, serial};
 
 /// What one loader holds back at most, in stretches that are full.

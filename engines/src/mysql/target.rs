@@ -16,13 +16,8 @@ use super::loader::Stretch;
 use super::session::{Session, cell};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
+use crate::sql::marks::{AMENDED, LINKS, MARK, waiting};
 
-/// The table that marks a database until a load into it is committed, behind the prefix.
-const MARK: &str = "metaferry";
-/// Tables of rows that are to replace others, each with the columns of the one it amends.
-const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
-/// The table in which link counts wait.
-pub(super) const LINKS: &str = "links";
 /// What every session of a target asks for; tables of others would know no transactions.
 const SETTINGS: &str = "SET SESSION default_storage_engine = InnoDB, lock_wait_timeout = 60";
 /// How long what is left of a load that failed is waited for.
@@ -58,11 +53,6 @@ impl Shared {
         session.run(SETTINGS)?;
         Ok(session)
     }
-}
-
-/// The table in which rows wait that are to replace those of another.
-pub(super) fn waiting(table: &str) -> String {
-    format!("{MARK}_{table}")
 }
 
 /// A claimed database. Dropped without [`Target::seal`], nothing of the load is left in it.

@@ -10,9 +10,10 @@ use metaferry_pipeline::{Error, ErrorKind, Loader, Result};
 
 use super::cells::{Encoder, columns};
 use super::session::Session;
-use super::target::{LINKS, Shared, waiting};
+use super::target::Shared;
 use crate::sql::bind::{Binder, Bound, Put, Unfit};
 use crate::sql::keys::has_surrogate;
+use crate::sql::marks::{LINKS, waiting};
 use crate::sql::{quotas, serial};
 
 /// What is sent of one table at once, in bytes.
@@ -39,9 +40,8 @@ struct Stretch {
 
 impl Stretch {
     /// For rows of a kind, into a table of this quoted name.
-    fn new<R: Bound>(name: &str, has_own_keys: bool) -> Self {
+    fn new<R: Bound>(name: &str) -> Self {
         let columns = columns::<R>();
-        let columns: Vec<_> = columns.into_iter().skip(usize::from(has_own_keys)).collect();
         let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
         let sql = format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", names.join(", "));
         Self { sql, columns, bytes: Vec::new(), rows: 0 }
@@ -74,7 +74,7 @@ impl Stretch {
 
 /// Rows for a statement of their own, and that statement.
 pub(super) fn encode_all<R: Bound>(rows: &[R], shared: &Shared) -> Result<(String, Vec<u8>)> {
-    let mut stretch = Stretch::new::<R>(&shared.name(R::TABLE.name), false);
+    let mut stretch = Stretch::new::<R>(&shared.name(R::TABLE.name));
     rows.iter().try_for_each(|row| stretch.add(row, None, &mut Vec::new()))?;
     Ok((stretch.sql, stretch.bytes))
 }
@@ -90,16 +90,16 @@ impl PostgresLoader {
     }
 
     fn rows_into<R: Bound>(&mut self, table: &str, rows: &[R]) -> Result<()> {
-        let has_serial = has_surrogate(&R::TABLE);
-        let first = if has_serial { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
+        let has_surrogate = has_surrogate(&R::TABLE);
+        let first = if has_surrogate { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
         if !self.stretches.contains_key(table) {
-            let stretch = Stretch::new::<R>(&self.shared.name(table), false);
+            let stretch = Stretch::new::<R>(&self.shared.name(table));
             self.stretches.insert(table.to_owned(), stretch);
         }
         let Some(stretch) = self.stretches.get_mut(table) else { return Ok(()) };
         for (row, id) in rows.iter().zip(first..) {
             let before = stretch.bytes.len();
-            stretch.add(row, has_serial.then_some(id), &mut self.buffer)?;
+            stretch.add(row, has_surrogate.then_some(id), &mut self.buffer)?;
             self.held += stretch.bytes.len() - before;
             if stretch.bytes.len() >= FULL {
                 self.held -= stretch.bytes.len();

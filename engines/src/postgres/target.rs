@@ -17,11 +17,8 @@ use super::session::Session;
 use super::{DIALECT, failure};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
+use crate::sql::marks::{AMENDED, LINKS, MARK, waiting};
 
-/// The table that marks a schema until a load into it is committed, behind the prefix.
-const MARK: &str = "metaferry";
-/// Tables of rows that are to replace others, each with the columns of the one it amends.
-pub(super) const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
 /// What a session of a load asks of its server, and of it alone.
 const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'";
 /// How long what is left of a load that failed is waited for.
@@ -52,14 +49,6 @@ impl Shared {
         Ok(session)
     }
 }
-
-/// The table in which rows wait that are to replace those of another.
-pub(super) fn waiting(table: &str) -> String {
-    format!("{MARK}_{table}")
-}
-
-/// The table in which link counts wait.
-pub(super) const LINKS: &str = "links";
 
 /// A claimed schema. Dropped without [`Target::seal`], nothing of the load is left in it.
 pub(super) struct Target {

@@ -1,0 +1,15 @@
+//! The tables that a load has besides those of the volume, all gone once it is committed. It knows no dialect.
+
+use metaferry_codecs::juicefs::tables::{self, Table};
+
+/// The table that marks a target until a load into it is committed, behind the prefix.
+pub(crate) const MARK: &str = "metaferry";
+/// Tables of rows that are to replace others wait beside these, each with the columns of the one it amends.
+pub(crate) const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
+/// The table in which link counts wait.
+pub(crate) const LINKS: &str = "links";
+
+/// The table in which rows wait that are to replace those of another.
+pub(crate) fn waiting(table: &str) -> String {
+    format!("{MARK}_{table}")
+}
