@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metaferry_codecs::juicefs::tables::{self, Column};
-use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs};
-use metaferry_codecs::system::{Batch as _, Kind as _};
-use metaferry_pipeline::{Error, ErrorKind, Loader, Result};
+use metaferry_codecs::juicefs::tables::Column;
+use metaferry_pipeline::{Error, Result};
 use mysql_async::ServerError;
 
 use super::cells::{Encoder, Form, columns, is_text};
@@ -15,9 +13,8 @@ use super::session::{Session, Taken, cell};
 use super::target::Shared;
 use super::{DIALECT, DUPLICATE, failure};
 use crate::sql::bind::{Binder, Bound, Put, Unfit};
-use crate::sql::keys::has_surrogate;
-use crate::sql::marks::{LINKS, waiting};
-use crate::sql::{quotas, serial};
+use crate::sql::keys::{Keys, has_surrogate};
+use crate::sql::loader::Tables;
 
 /// What one loader holds back at most, in stretches that are full.
 const HELD: usize = 3;
@@ -125,11 +122,21 @@ impl MysqlLoader {
         Ok(Self { session, shared, stretches: BTreeMap::new(), held: 0, buffer: Vec::new() })
     }
 
-    fn rows<R: Bound>(&mut self, rows: &[R]) -> Result<()> {
-        self.rows_into(R::TABLE.name, rows)
+    fn send_longest(&mut self) -> Result<()> {
+        let longest = self.stretches.values_mut().max_by_key(|stretch| stretch.bytes.len());
+        longest.map_or(Ok(()), |stretch| {
+            self.held -= stretch.bytes.len();
+            stretch.send(&mut self.session)
+        })
+    }
+}
+
+impl Tables for MysqlLoader {
+    fn keys(&self) -> &Keys {
+        &self.shared.keys
     }
 
-    fn rows_into<R: Bound>(&mut self, table: &str, rows: &[R]) -> Result<()> {
+    fn put<R: Bound>(&mut self, table: &str, rows: &[R]) -> Result<()> {
         let has_surrogate = has_surrogate(&R::TABLE);
         let first = if has_surrogate { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
         if !self.stretches.contains_key(table) {
@@ -149,76 +156,10 @@ impl MysqlLoader {
         if self.held >= HELD * self.shared.full { self.send_longest() } else { Ok(()) }
     }
 
-    fn send_longest(&mut self) -> Result<()> {
-        let longest = self.stretches.values_mut().max_by_key(|stretch| stretch.bytes.len());
-        longest.map_or(Ok(()), |stretch| {
-            self.held -= stretch.bytes.len();
-            stretch.send(&mut self.session)
-        })
-    }
-
-    /// Counters are rows, but for those that the database counts by itself.
-    fn counters(&mut self, rows: Vec<Counter>) -> Result<()> {
-        let (serials, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| serial(&row.name).is_some());
-        for row in serials {
-            serial(&row.name).into_iter().for_each(|table| self.shared.keys.give(table, row.value));
-        }
-        self.rows(&rows)
-    }
-}
-
-impl Loader<JuiceFs> for MysqlLoader {
-    fn load(&mut self, batch: Batch) -> Result<()> {
-        match batch {
-            Batch::Counter(rows) => self.counters(rows),
-            Batch::Node(rows) => self.rows(&rows),
-            Batch::Edge(rows) => self.rows(&rows),
-            Batch::Chunk(rows) => self.rows(&rows),
-            Batch::SliceRef(rows) => self.rows(&rows),
-            Batch::Symlink(rows) => self.rows(&rows),
-            Batch::Xattr(rows) => self.rows(&rows),
-            // Parents follow from the entries.
-            Batch::Parent(_) => Ok(()),
-            Batch::Acl(rows) => {
-                rows.iter().for_each(|row| self.shared.keys.give(&tables::ACL, row.id.into()));
-                self.rows(&rows)
-            }
-            Batch::DirStat(rows) => self.rows(&rows),
-            Batch::Quota(rows) => {
-                let (directories, others) = quotas(rows);
-                self.rows(&directories)?;
-                self.rows(&others)
-            }
-            Batch::Sustained(rows) => self.rows(&rows),
-            Batch::DelFile(rows) => self.rows(&rows),
-            Batch::DelSlices(rows) => self.rows(&rows),
-            Batch::Detached(rows) => self.rows(&rows),
-            Batch::Token(rows) => {
-                rows.iter().for_each(|row| self.shared.keys.give(&tables::DELEGATION_TOKEN, row.id.into()));
-                self.rows(&rows)
-            }
-            Batch::Setting(_) | Batch::Links(_) | Batch::Foreign(_) => Err(misplaced(&batch)),
-        }
-    }
-
-    fn amend(&mut self, batch: Batch) -> Result<()> {
-        match batch {
-            Batch::Node(rows) => self.rows_into(&waiting(tables::NODE.name), &rows),
-            Batch::DirStat(rows) => self.rows_into(&waiting(tables::DIR_STATS.name), &rows),
-            Batch::Links(rows) => self.rows_into(&waiting(LINKS), &rows),
-            Batch::Parent(_) => Ok(()),
-            _ => Err(misplaced(&batch)),
-        }
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        let Self { stretches, session, .. } = self.as_mut();
+    fn finish(mut self) -> Result<()> {
+        let Self { stretches, session, .. } = &mut self;
         stretches.values_mut().filter(|stretch| stretch.rows > 0).try_for_each(|stretch| stretch.send(session))?;
         self.session.close();
         Ok(())
     }
-}
-
-fn misplaced(batch: &Batch) -> Error {
-    Error::new(ErrorKind::Bug, format!("{} rows came to MySQL, where they have no place", batch.kind().info().name))
 }

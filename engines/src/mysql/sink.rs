@@ -13,6 +13,7 @@ use super::loader::MysqlLoader;
 use super::source::MysqlSnapshot;
 use super::target::Target;
 use crate::foreign::sift;
+use crate::sql::loader::SqlLoader;
 
 /// More loaders than this gain nothing on one server.
 const LOADERS: usize = 8;
@@ -61,7 +62,7 @@ impl Sink<JuiceFs> for MysqlSink {
 
     fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
         let shared = Arc::clone(&self.target()?.shared);
-        Ok(Box::new(MysqlLoader::new(&shared)?))
+        Ok(Box::new(SqlLoader(MysqlLoader::new(&shared)?)))
     }
 
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {

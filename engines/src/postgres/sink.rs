@@ -13,6 +13,7 @@ use super::loader::PostgresLoader;
 use super::source::PostgresSnapshot;
 use super::target::Target;
 use crate::foreign::sift;
+use crate::sql::loader::SqlLoader;
 
 /// More loaders than this gain nothing on one server.
 const LOADERS: usize = 8;
@@ -61,7 +62,7 @@ impl Sink<JuiceFs> for PostgresSink {
 
     fn loader(&mut self) -> Result<Box<dyn Loader<JuiceFs>>> {
         let shared = Arc::clone(&self.target()?.shared);
-        Ok(Box::new(PostgresLoader::new(&shared)?))
+        Ok(Box::new(SqlLoader(PostgresLoader::new(&shared)?)))
     }
 
     fn uncommitted(&mut self) -> Result<Box<dyn Snapshot<JuiceFs>>> {

@@ -5,6 +5,7 @@ pub(crate) mod batches;
 pub(crate) mod bind;
 pub(crate) mod ddl;
 pub(crate) mod keys;
+pub(crate) mod loader;
 pub(crate) mod marks;
 pub(crate) mod plan;
 pub(crate) mod pool;
