@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use metaferry_codecs::juicefs::tables::Widths;
 
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
@@ -106,6 +107,22 @@ pub(crate) struct MendArgs {
     pub(crate) mend: bool,
 }
 
+/// Options of every command that fills tables.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct WidenArgs {
+    /// Make columns of PostgreSQL and MySQL wide enough for all that JuiceFS has: uid, gid, link counts and devices over 2^31,
+    /// long lists of slices; JuiceFS works with them
+    #[arg(long)]
+    pub(crate) widen: bool,
+}
+
+impl WidenArgs {
+    /// How wide that makes them.
+    pub(crate) fn widths(self) -> Widths {
+        if self.widen { Widths::Wide } else { Widths::Stock }
+    }
+}
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -131,6 +148,8 @@ pub(crate) enum Command {
         copy: CopyArgs,
         #[command(flatten)]
         mend: MendArgs,
+        #[command(flatten)]
+        widen: WidenArgs,
         /// Read the target back before it is committed, and compare
         #[arg(long)]
         verify: bool,
@@ -163,10 +182,24 @@ pub(crate) enum Command {
         copy: CopyArgs,
         #[command(flatten)]
         mend: MendArgs,
+        #[command(flatten)]
+        widen: WidenArgs,
         /// Do not read the target back
         #[arg(long)]
         no_verify: bool,
         /// Go on although clients have the source mounted
+        #[arg(long)]
+        live: bool,
+    },
+    /// Tell what stands in the way of a copy and what it costs, without writing anything
+    Preflight {
+        /// The engine or file to copy
+        source: String,
+        /// The empty engine, or the file, to go to
+        target: String,
+        #[command(flatten)]
+        widen: WidenArgs,
+        /// Clients may have the source mounted
         #[arg(long)]
         live: bool,
     },

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use metaferry_codecs::juicefs::tables::Widths;
 use metaferry_codecs::juicefs::{JuiceFs, binary};
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::awaited::{self, Awaited};
@@ -135,10 +136,12 @@ pub(crate) fn standard_output(format: Option<Format>, writing: &Writing<'_>) -> 
     }
 }
 
-/// How a file is written, whatever its format.
+/// How an engine or a file is written, whatever it is.
 pub(crate) struct Writing<'a> {
     pub(crate) options: &'a Options,
     pub(crate) skip_trash: bool,
+    /// How wide the columns of tables are made.
+    pub(crate) widths: Widths,
 }
 
 impl Writing<'_> {

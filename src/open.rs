@@ -110,8 +110,8 @@ impl Place {
         Ok(match self {
             Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
             Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
-            Self::Mysql(address) => Box::new(MysqlSink::new(address.as_ref().clone())),
-            Self::Postgres(address) => Box::new(PostgresSink::new(address.as_ref().clone())),
+            Self::Mysql(address) => Box::new(MysqlSink::new(address.as_ref().clone(), writing.widths)),
+            Self::Postgres(address) => Box::new(PostgresSink::new(address.as_ref().clone(), writing.widths)),
             Self::File(path) => files::sink(path, format, writing)?,
             Self::Pipe => files::standard_output(format, writing),
             Self::Rdb { .. } | Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),

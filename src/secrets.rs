@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs, setting};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, setting};
 use metaferry_codecs::system::Finding;
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{About, Emit, Error, Partition, Result, Scope, Snapshot, Source, Stop};
 use zeroize::Zeroizing;
 
@@ -53,6 +54,10 @@ impl Source<JuiceFs> for Watched {
     fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<JuiceFs>>> {
         let Self { source, key, missing } = *self;
         Ok(Box::new(WatchedSnapshot { snapshot: source.snapshot(readers, stop)?, key, missing }))
+    }
+
+    fn outlook(&self, rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
+        self.source.outlook(rooms, stop)
     }
 }
 

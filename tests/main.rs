@@ -19,4 +19,5 @@ mod mariadb;
 mod matrix;
 mod oracle;
 mod postgres;
+mod preflight;
 mod trash;

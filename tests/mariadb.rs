@@ -100,7 +100,8 @@ fn what_a_column_cannot_hold_is_told_before_it_is_sent() {
     let url = mariadb.database("narrow");
     for (row, column, change) in cases {
         let folder = Folder::new();
-        let error = expect_error(1, &["migrate", &volume(&folder, change), &url]);
+        // What is largest in a part of a volume is not known before it is read.
+        let error = expect_error(1, &["migrate", "--skip-trash", &volume(&folder, change), &url]);
         assert!(error.contains(row) && error.contains(&format!("column {column}")), "{error}");
         assert_eq!(mariadb.sql("SHOW TABLES IN narrow"), "");
     }

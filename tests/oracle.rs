@@ -10,3 +10,4 @@ mod mariadb;
 mod postgres;
 mod synthetic;
 mod volumes;
+mod wide;

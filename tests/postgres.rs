@@ -67,7 +67,8 @@ fn what_does_not_fit_is_told_by_its_row() {
         let database = rusqlite::Connection::open(folder.path(&format!("{number}.db"))).unwrap();
         assert_eq!(database.execute(change, []).unwrap(), 1);
         let target = postgres.database(&format!("narrow_{number}"));
-        let output = metaferry(&["migrate", &source, &target]);
+        // What is largest in a part of a volume is not known before it is read.
+        let output = metaferry(&["migrate", "--skip-trash", &source, &target]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && error.contains(told), "{error}");
         assert_eq!(

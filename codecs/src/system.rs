@@ -52,6 +52,17 @@ pub trait Kind: Copy + Eq + Ord + Hash + Debug + Send + Sync + 'static {
     }
 }
 
+/// The largest value of one field, the longest where it is bytes, the most where it is a list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Largest<K> {
+    /// The kind.
+    pub kind: K,
+    /// The name of the field.
+    pub field: String,
+    /// The value.
+    pub value: u64,
+}
+
 /// Some thousand rows of one kind: the unit of every queue.
 pub trait Batch: Sized + Send + 'static {
     /// The system's kinds.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use metaferry_pipeline::{Error, Result};
 
+use crate::place::folder_of;
+
 /// A claimed name.
 #[derive(Debug)]
 pub(crate) struct Claimed {
@@ -20,13 +22,7 @@ impl Claimed {
     /// Locks a path, and removes what processes that died have left beside it.
     pub(crate) fn take(path: &Path) -> Result<Self> {
         let name = path.file_name().ok_or_else(|| Error::config(format!("{}: it names no file", path.display())))?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        if !folder.is_dir() {
-            return Err(Error::config(format!("{}: there is no folder {}", path.display(), folder.display())));
-        }
+        let folder = folder_of(path)?;
         let mut ours = OsString::from(".");
         ours.push(name);
         ours.push(".metaferry");

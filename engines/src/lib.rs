@@ -10,6 +10,7 @@ mod foreign;
 pub mod json;
 pub mod mysql;
 pub mod output;
+mod place;
 pub mod postgres;
 pub mod redis;
 mod sql;

@@ -6,10 +6,12 @@ use std::io::{self, ErrorKind as IoKind, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use metaferry_pipeline::preflight::Remark;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::claimed::Claimed;
+use crate::place;
 use crate::wrapping::{Compression, Compressor};
 
 /// Where a file is to be written, and whether it is compressed on the way; nothing was touched yet.
@@ -57,6 +59,19 @@ impl Destination {
     #[must_use]
     pub fn compressed(self, compression: Option<Compression>, threads: usize) -> Self {
         Self { compression, threads, ..self }
+    }
+
+    /// What stands in the way of writing there.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn look(&self) -> Result<Vec<Remark>> {
+        let Place::File(path) = &self.place else { return Ok(Vec::new()) };
+        let mut remarks = place::look(path, None)?;
+        let is_there = path.symlink_metadata().is_ok();
+        let taken = || Remark::of("target", &exists(&path.display().to_string()));
+        remarks.push(if is_there { taken() } else { Remark::ok("target", "no file is there") });
+        Ok(remarks)
     }
 
     /// Begins to write.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use metaferry_codecs::system::{Batch, Finding, Selection, System};
 
+use crate::preflight::{Outlook, Room};
 use crate::scan::scan_all;
 use crate::spill::SpillDir;
 use crate::spool::{Aside, Reading, spool};
@@ -38,6 +39,12 @@ impl<S: System> Source<S> for Select<S> {
         about.notes.push(selection.note().to_owned());
         let (opened, chosen) = (Mutex::new(Some((snapshot, selection))), OnceLock::new());
         Ok(Box::new(Selected { about, opened, chosen, readers, stop: stop.clone(), spill, monitor }))
+    }
+
+    /// How much of the source it is, and what is the largest of that, is not known.
+    fn outlook(&self, _rooms: &[Room<S::Kind>], stop: &Stop) -> Result<Outlook<S::Kind>> {
+        let whole = self.source.outlook(&[], stop)?;
+        Ok(Outlook { rows: None, largest: Vec::new(), ..whole })
     }
 }
 

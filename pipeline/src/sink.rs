@@ -3,6 +3,7 @@
 use metaferry_codecs::system::System;
 use metaferry_codecs::tally::Tally;
 
+use crate::preflight::{Outlook, Remark, Room};
 use crate::{About, Findings, KindSet, Result, Snapshot, Stop};
 
 /// What a sink needs of the copy that feeds it.
@@ -47,6 +48,19 @@ pub trait Sink<S: System>: Send {
     /// What every batch goes through before it is tallied and loaded; `None` where the target holds whatever there is.
     fn sieve(&self) -> Option<Sieve<S>> {
         None
+    }
+
+    /// What it has room for, where that is less than a row may need.
+    fn rooms(&self) -> Vec<Room<S::Kind>> {
+        Vec::new()
+    }
+
+    /// What stands in the way of a load of what `outlook` describes, and what it costs. Nothing is changed.
+    ///
+    /// # Errors
+    /// A store that cannot be looked at.
+    fn preflight(&self, _outlook: &Outlook<S::Kind>, _stop: &Stop) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
     }
 
     /// Makes the target ready: looks that it is empty, locks and marks it. Called once, before the first loader.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use metaferry_codecs::system::{Batch, Finding, Kind, System};
 
+use crate::preflight::{Outlook, Room};
 use crate::{Result, Stop};
 
 /// Whether a snapshot is one point in time for the whole volume.
@@ -155,6 +156,14 @@ pub trait Source<S: System>: Send {
     /// # Errors
     /// What is no volume of the system is [`crate::ErrorKind::Corrupt`] or [`crate::ErrorKind::Config`].
     fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<S>>>;
+
+    /// What can be said of it before it is opened; of the largest values, those that `rooms` are about.
+    ///
+    /// # Errors
+    /// Those of the store, and what is no volume.
+    fn outlook(&self, _rooms: &[Room<S::Kind>], _stop: &Stop) -> Result<Outlook<S::Kind>> {
+        Ok(Outlook::default())
+    }
 }
 
 /// One point in time of a [`Source`].

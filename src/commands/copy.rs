@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use metaferry_codecs::juicefs::tables::Widths;
 use metaferry_codecs::juicefs::{JuiceFs, Reach, Selection};
 use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result, Select, Source};
 
 use crate::Outcome;
-use crate::args::{CopyArgs, Format, MendArgs};
+use crate::args::{CopyArgs, Format, MendArgs, WidenArgs};
+use crate::commands::preflight;
 use crate::context::Context;
 use crate::files::Writing;
 use crate::open::Place;
@@ -24,11 +26,13 @@ struct Route {
     target: Place,
     format: Option<Format>,
     skip_trash: bool,
+    widths: Widths,
 }
 
 /// What only a load is asked.
 pub(crate) struct Load {
     pub(crate) mend: MendArgs,
+    pub(crate) widen: WidenArgs,
     pub(crate) verify: bool,
     pub(crate) strict: bool,
     pub(crate) secret_key_file: Option<PathBuf>,
@@ -37,6 +41,7 @@ pub(crate) struct Load {
 /// What only a migration is asked.
 pub(crate) struct Migrate {
     pub(crate) mend: MendArgs,
+    pub(crate) widen: WidenArgs,
     pub(crate) no_verify: bool,
     pub(crate) live: bool,
 }
@@ -76,7 +81,8 @@ fn into_file(
     let options = context.copy_options(into.copy);
     let selected = selected(context, source, into.copy, &options)?;
     let skip_trash = into.copy.skip_trash || into.copy.subdir.is_some();
-    run(context, &Route { verb, target, format: into.format, skip_trash }, selected, &options)
+    let route = Route { verb, target, format: into.format, skip_trash, widths: Widths::Stock };
+    run(context, &route, selected, &options)
 }
 
 /// A file into an empty engine; either order of the two is right.
@@ -90,7 +96,8 @@ pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArg
         Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
     let key = load.secret_key_file.as_deref().map(secrets::read).transpose()?;
     let (source, missing) = Watched::new(selected(context, &source, args, &options)?, key);
-    let route = Route { verb: "load", target, format: None, skip_trash: false };
+    let widths = load.widen.widths();
+    let route = Route { verb: "load", target, format: None, skip_trash: false, widths };
     let outcome = run(context, &route, Box::new(source), &options)?;
     for line in secrets::advice(&missing.names(), &route.target.to_string()) {
         tell(format_args!("note: {line}"));
@@ -114,8 +121,9 @@ pub(crate) fn migrate(
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
     let selected = selected(context, &source, args, &options)?;
-    let outcome =
-        run(context, &Route { verb: "migrate", target, format: None, skip_trash: false }, selected, &options)?;
+    let widths = migrate.widen.widths();
+    let route = Route { verb: "migrate", target, format: None, skip_trash: false, widths };
+    let outcome = run(context, &route, selected, &options)?;
     if !context.common.quiet {
         tell(format_args!(
             "note: {source} must stay offline or read-only from now on: both would hand out the same object names"
@@ -144,10 +152,13 @@ fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Option
 }
 
 fn run(context: &Context, route: &Route, source: Box<dyn Source<JuiceFs>>, options: &Options) -> Result<Outcome> {
-    let Route { verb, target, format, skip_trash } = route;
+    let Route { verb, target, format, skip_trash, widths } = route;
     let started = Instant::now();
     let progress = Progress::start(context);
-    let sink = target.sink(context, *format, &Writing { options, skip_trash: *skip_trash })?;
+    let sink = target.sink(context, *format, &Writing { options, skip_trash: *skip_trash, widths: *widths })?;
+    if target.is_engine() {
+        preflight::pass(context, source.as_ref(), sink.as_ref(), options.live)?;
+    }
     let report: Report<JuiceFs> = copy::copy(source, sink, options, &context.monitor, &context.stop)?;
     drop(progress);
     let common = &context.common;

@@ -4,6 +4,7 @@ mod copy;
 mod demo;
 mod info;
 mod look;
+mod preflight;
 mod verify;
 
 use clap::CommandFactory;
@@ -31,14 +32,15 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Convert { source, target, format, copy } => {
             copy::convert(context, &source, &target, &copy::IntoFile { format, copy: &copy })
         }
-        Command::Load { source, target, copy, mend, verify, strict, secret_key_file } => {
-            let load = copy::Load { mend, verify, strict, secret_key_file };
+        Command::Load { source, target, copy, mend, widen, verify, strict, secret_key_file } => {
+            let load = copy::Load { mend, widen, verify, strict, secret_key_file };
             copy::load(context, &source, &target, &copy, &load)
         }
-        Command::Migrate { source, target, copy, mend, no_verify, live } => {
-            let migrate = copy::Migrate { mend, no_verify, live };
+        Command::Migrate { source, target, copy, mend, widen, no_verify, live } => {
+            let migrate = copy::Migrate { mend, widen, no_verify, live };
             copy::migrate(context, &source, &target, &copy, &migrate)
         }
+        Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
         Command::Verify { left, right, limit } => verify::run(context, &left, &right, limit),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),

@@ -61,8 +61,8 @@ fn a_folder_that_cannot_be_written_is_said_to_be() {
     let small = Small::new(1 << 20);
     let folder = if small.seal() { small.folder.path("") } else { "/proc/self/task/".to_owned() };
     let (archive, database) = (format!("{folder}volume"), format!("sqlite3://{folder}volume.db"));
-    for args in [["dump", VOLUME, &archive], ["load", VOLUME, &database]] {
-        let error = failed(1, &metaferry(&args));
+    for (code, args) in [(1, ["dump", VOLUME, &archive]), (4, ["load", VOLUME, &database])] {
+        let error = failed(code, &metaferry(&args));
         assert!(error.contains("volume"), "{error}");
     }
     let absent = Folder::new();

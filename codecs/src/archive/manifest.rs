@@ -6,24 +6,13 @@ use std::io::BufRead;
 
 use super::{Entry, MAX_MANIFEST, line, read_digits, read_kind};
 use crate::json::{write_hex, write_u64};
-use crate::system::Kind;
+use crate::system::{Kind, Largest};
 use crate::tally::Cell;
 use crate::{Error, Result, Tally};
 
 const WHAT: &str = "manifest";
 /// The longest line of a manifest, in bytes: two keys and what stands around them fit.
 const MAX_LINE: u64 = 1 << 14;
-
-/// The largest value of one field, the longest where it is bytes, the most where it is a list.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Largest<K> {
-    /// The kind.
-    pub kind: K,
-    /// The name of the field.
-    pub field: String,
-    /// The value.
-    pub value: u64,
-}
 
 /// What an archive holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Tally;
 use crate::juicefs::Kind as Juice;
+use crate::system::Largest;
 
 fn entry(number: u64, kind: Juice, keys: Option<(u8, u8)>) -> Entry<Juice> {
     let span = keys.map(|(first, last)| Span { first: vec![first], last: vec![last] });

@@ -20,6 +20,31 @@ pub enum Type {
     Bytes(u32),
     /// Bytes.
     Blob,
+    /// Bytes, more of them than the dialect's usual type takes.
+    LongBlob,
+}
+
+/// How wide columns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Widths {
+    /// As JuiceFS makes them: narrower than some of its own values (juicedata/juicefs#4229, #1572).
+    #[default]
+    Stock,
+    /// So that every value of JuiceFS fits: numbers without a sign, as its documentation has operators alter uid and gid
+    /// (juicedata/juicefs#7362), and long lists of slices.
+    Wide,
+}
+
+impl Widths {
+    /// What a column of a table holds.
+    #[must_use]
+    pub fn of(self, table: &Table, column: &Column) -> Type {
+        match (self, table.name, column.name) {
+            (Self::Wide, "node", "uid" | "gid" | "nlink" | "rdev") => Type::Long,
+            (Self::Wide, "chunk" | "delslices", "slices") | (Self::Wide, "xattr", "value") => Type::LongBlob,
+            _ => column.holds,
+        }
+    }
 }
 
 /// Whether a column may be NULL.

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use metaferry_codecs::archive::{Entry, Header, Largest, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
-use metaferry_codecs::system::{Kind, System};
+use metaferry_codecs::archive::{Entry, Header, MAX_HEADER, MAX_MANIFEST, Manifest, Packer, Trailer, sha256};
+use metaferry_codecs::system::{Kind, Largest, System};
+use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
 };
@@ -85,6 +86,10 @@ impl<S: System> Sink<S> for ArchiveSink<S> {
             defaults: false,
             strips_secrets: !self.keep_secrets,
         }
+    }
+
+    fn preflight(&self, _outlook: &Outlook<S::Kind>, _stop: &Stop) -> Result<Vec<Remark>> {
+        self.place.as_ref().map_or_else(|| Ok(Vec::new()), Destination::look)
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

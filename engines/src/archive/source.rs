@@ -6,11 +6,10 @@ use std::io::{Cursor, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use metaferry_codecs::archive::{
-    Header, Largest, MAX_MANIFEST, Manifest, TRAILER_BYTES, Trailer, Unpacker, frame_bound,
-};
-use metaferry_codecs::system::System;
+use metaferry_codecs::archive::{Header, MAX_MANIFEST, Manifest, TRAILER_BYTES, Trailer, Unpacker, frame_bound};
+use metaferry_codecs::system::{Largest, System};
 use metaferry_codecs::{Error as CodecError, Tally};
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{Error, KindSet, Result, Snapshot, Source, Stop};
 
 use super::file::FileSnapshot;
@@ -69,6 +68,13 @@ impl<S: System> Source<S> for ArchiveSource {
             Place::Pipe(input) => input,
         };
         Ok(Box::new(PipeSnapshot::<S>::new(name, Input::new(input), readers, stop)?))
+    }
+
+    /// What the manifest says; of a pipe, nothing can be said before it is read.
+    fn outlook(&self, _rooms: &[Room<S::Kind>], _stop: &Stop) -> Result<Outlook<S::Kind>> {
+        let Place::File(file) = &self.place else { return Ok(Outlook::default()) };
+        let Ends { manifest, .. } = Ends::<S>::read(file).map_err(|error| error.at(&self.name))?;
+        Ok(Outlook { rows: Some(manifest.rows()), largest: manifest.largest, ..Outlook::default() })
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metaferry_codecs::juicefs::binary::{Footer, SegmentType, encode, setting_message};
-use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, counter};
+use metaferry_codecs::juicefs::{Batch, Counter, JuiceFs, Kind, counter};
+use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
@@ -91,6 +92,10 @@ impl Sink<JuiceFs> for BinarySink {
 
     fn sieve(&self) -> Option<Sieve<JuiceFs>> {
         Some(sift)
+    }
+
+    fn preflight(&self, _outlook: &Outlook<Kind>, _stop: &Stop) -> Result<Vec<Remark>> {
+        self.place.as_ref().map_or_else(|| Ok(Vec::new()), Destination::look)
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {

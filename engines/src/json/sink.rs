@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use metaferry_codecs::juicefs::dump::Head;
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE};
 use metaferry_codecs::system::Finding;
+use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::spill::{SpillDir, Spot};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{About, Commit, Error, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop};
@@ -65,6 +66,10 @@ impl Sink<JuiceFs> for JsonSink {
 
     fn sieve(&self) -> Option<Sieve<JuiceFs>> {
         Some(sift)
+    }
+
+    fn preflight(&self, _outlook: &Outlook<Kind>, _stop: &Stop) -> Result<Vec<Remark>> {
+        self.place.as_ref().map_or_else(|| Ok(Vec::new()), Destination::look)
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {

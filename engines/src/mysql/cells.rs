@@ -5,12 +5,23 @@ use metaferry_codecs::juicefs::tables::{Column, Type};
 use mysql_async::{Row, Value};
 
 use crate::sql::bind::{Put, Unfit};
-use crate::sql::rows::{Cells, Mismatch, Stored, shown};
+use crate::sql::rows::{Cells, Mismatch, shown};
 
-/// What TEXT and BLOB hold, in bytes.
-const MOST: usize = 65535;
+/// What TEXT holds, in bytes.
+const TEXT: usize = 65535;
 /// What a short text holds, in characters.
 const NAME: usize = 255;
+
+/// The largest number, or the most bytes, that a column of a type holds.
+pub(super) fn most(holds: Type) -> Option<u64> {
+    match holds {
+        Type::Int | Type::IntSerial => Some(i32::MAX.cast_unsigned().into()),
+        Type::Bytes(most) => Some(most.into()),
+        Type::Blob | Type::Text => Some(TEXT as u64),
+        Type::LongBlob => Some((1 << 24) - 1),
+        Type::Long | Type::Serial | Type::Name => None,
+    }
+}
 
 impl Cells for Row {
     #[inline]
@@ -41,13 +52,6 @@ impl Cells for Row {
     }
 }
 
-/// The columns that rows of a kind are written to, a surrogate key among them, which is first.
-pub(super) fn columns<R: Stored>() -> Vec<&'static Column> {
-    let serial = R::TABLE.columns.iter().filter(|column| column.holds == Type::Serial);
-    let named = R::COLUMNS.iter().filter_map(|name| R::TABLE.columns.iter().find(|column| column.name == *name));
-    serial.chain(named).collect()
-}
-
 /// Whether a column holds text, which has an encoding.
 pub(super) fn is_text(column: &Column) -> bool {
     matches!(column.holds, Type::Name | Type::Text)
@@ -65,14 +69,14 @@ pub(super) enum Form {
 /// Puts one row behind others.
 pub(super) struct Encoder<'e> {
     form: Form,
-    columns: std::slice::Iter<'e, &'static Column>,
+    columns: std::slice::Iter<'e, Column>,
     out: &'e mut Vec<u8>,
     is_first: bool,
 }
 
 impl<'e> Encoder<'e> {
     /// Begins a row with these columns.
-    pub(super) fn new(form: Form, columns: &'e [&'static Column], out: &'e mut Vec<u8>) -> Self {
+    pub(super) fn new(form: Form, columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
         if form == Form::Values {
             out.extend_from_slice(if out.is_empty() { b"(" } else { b",(" });
         }
@@ -84,8 +88,8 @@ impl<'e> Encoder<'e> {
         self.out.push(if self.form == Form::File { b'\n' } else { b')' });
     }
 
-    fn next(&mut self) -> Result<&'static Column, Unfit> {
-        let column = self.columns.next().copied().ok_or(Unfit("row"))?;
+    fn next(&mut self) -> Result<&'e Column, Unfit> {
+        let column = self.columns.next().ok_or(Unfit("row"))?;
         if !std::mem::take(&mut self.is_first) {
             self.out.push(if self.form == Form::File { b'\t' } else { b',' });
         }
@@ -120,8 +124,7 @@ impl Put for Encoder<'_> {
 
     fn blob(&mut self, bytes: &[u8]) -> Result<(), Unfit> {
         let column = self.next()?;
-        let most = if let Type::Bytes(most) = column.holds { most as usize } else { MOST };
-        if bytes.len() > most {
+        if most(column.holds).is_some_and(|most| bytes.len() as u64 > most) {
             return Err(Unfit(column.name));
         }
         self.put(bytes, false);
@@ -131,7 +134,7 @@ impl Put for Encoder<'_> {
     fn text(&mut self, bytes: &[u8]) -> Result<(), Unfit> {
         let column = self.next()?;
         let text = std::str::from_utf8(bytes).map_err(|_| Unfit(column.name))?;
-        if bytes.len() > MOST || column.holds == Type::Name && text.chars().nth(NAME).is_some() {
+        if bytes.len() > TEXT || column.holds == Type::Name && text.chars().nth(NAME).is_some() {
             return Err(Unfit(column.name));
         }
         self.put(bytes, true);
@@ -168,13 +171,14 @@ fn literal(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use metaferry_codecs::juicefs::tables::Widths;
     use metaferry_codecs::juicefs::{Edge, FileType, Xattr};
 
     use super::*;
-    use crate::sql::bind::{Binder, Bound};
+    use crate::sql::bind::{Binder, Bound, columns};
 
     fn encoded<R: Bound>(form: Form, rows: &[R]) -> Result<String, &'static str> {
-        let (columns, mut out) = (columns::<R>(), Vec::new());
+        let (columns, mut out) = (columns::<R>(Widths::Stock), Vec::new());
         for (row, id) in rows.iter().zip(1..) {
             let mut encoder = Encoder::new(form, &columns, &mut out);
             encoder.int(id).map_err(|Unfit(column)| column)?;

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metaferry_codecs::juicefs::tables::Column;
+use metaferry_codecs::juicefs::tables::{Column, Widths};
 use metaferry_pipeline::{Error, Result};
 use mysql_async::ServerError;
 
-use super::cells::{Encoder, Form, columns, is_text};
+use super::cells::{Encoder, Form, is_text};
 use super::session::{Session, Taken, cell};
 use super::target::Shared;
 use super::{DIALECT, DUPLICATE, failure};
-use crate::sql::bind::{Binder, Bound, Put, Unfit};
+use crate::sql::bind::{Binder, Bound, Put, Unfit, columns};
 use crate::sql::keys::{Keys, has_surrogate};
 use crate::sql::loader::Tables;
 
@@ -33,15 +33,15 @@ pub(super) struct Stretch {
     form: Form,
     /// The statement, but for the values.
     sql: String,
-    columns: Vec<&'static Column>,
+    columns: Vec<Column>,
     bytes: Vec<u8>,
     rows: u64,
 }
 
 impl Stretch {
     /// For rows of a kind, into a table of this quoted name.
-    pub(super) fn new<R: Bound>(form: Form, name: &str) -> Self {
-        let columns = columns::<R>();
+    pub(super) fn new<R: Bound>(form: Form, name: &str, widths: Widths) -> Self {
+        let columns = columns::<R>(widths);
         let sql = match form {
             Form::File => load_data(name, &columns),
             Form::Values => {
@@ -62,7 +62,7 @@ impl Stretch {
         put.map_err(|Unfit(column)| {
             let place = row.place();
             Error::unsupported(format!("{place}: MySQL's column {column} cannot hold it"))
-                .hint("numbers there are signed, of 32 or 64 bits; names have 255, values 65535 bytes; text is UTF-8")
+                .hint("numbers there are signed, of 32 or 64 bits; names have 255, values 65535 bytes; text is UTF-8; --widen makes columns wider")
         })
     }
 
@@ -79,7 +79,7 @@ impl Stretch {
 }
 
 /// A statement that reads a file. Its bytes are no text to the server, but for those of columns that are.
-fn load_data(name: &str, columns: &[&Column]) -> String {
+fn load_data(name: &str, columns: &[Column]) -> String {
     let (mut places, mut texts) = (Vec::new(), Vec::new());
     for (index, column) in columns.iter().enumerate() {
         let quoted = DIALECT.quoted(column.name);
@@ -140,7 +140,7 @@ impl Tables for MysqlLoader {
         let has_surrogate = has_surrogate(&R::TABLE);
         let first = if has_surrogate { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
         if !self.stretches.contains_key(table) {
-            let stretch = Stretch::new::<R>(self.shared.form, &self.shared.name(table));
+            let stretch = Stretch::new::<R>(self.shared.form, &self.shared.name(table), self.shared.widths);
             self.stretches.insert(table.to_owned(), stretch);
         }
         let Some(stretch) = self.stretches.get_mut(table) else { return Ok(()) };

@@ -5,6 +5,7 @@ mod address;
 mod align;
 mod cells;
 mod loader;
+mod preflight;
 mod select;
 mod session;
 mod sink;
@@ -34,6 +35,7 @@ fn type_name(holds: Type) -> String {
         Type::Text => "TEXT".to_owned(),
         Type::Bytes(most) => format!("VARBINARY({most})"),
         Type::Blob => "BLOB".to_owned(),
+        Type::LongBlob => "MEDIUMBLOB".to_owned(),
     }
 }
 

@@ -3,17 +3,22 @@
 
 use std::sync::Arc;
 
+use metaferry_codecs::juicefs::tables::Widths;
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_pipeline::preflight::{Outlook, Remark, Room};
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
 use super::address::MysqlAddress;
+use super::cells::most;
 use super::loader::MysqlLoader;
+use super::preflight;
 use super::source::MysqlSnapshot;
 use super::target::Target;
 use crate::foreign::sift;
 use crate::sql::loader::SqlLoader;
+use crate::sql::room::rooms;
 
 /// More loaders than this gain nothing on one server.
 const LOADERS: usize = 8;
@@ -21,15 +26,16 @@ const LOADERS: usize = 8;
 /// A volume in MySQL or MariaDB, to be written.
 pub struct MysqlSink {
     address: MysqlAddress,
+    widths: Widths,
     stop: Stop,
     target: Option<Target>,
 }
 
 impl MysqlSink {
-    /// A volume at an address, where nothing may be yet; nothing is touched before it is prepared.
+    /// A volume at an address, where nothing may be yet, in columns so wide; nothing is touched before it is prepared.
     #[must_use]
-    pub fn new(address: MysqlAddress) -> Self {
-        Self { address, stop: Stop::new(), target: None }
+    pub fn new(address: MysqlAddress, widths: Widths) -> Self {
+        Self { address, widths, stop: Stop::new(), target: None }
     }
 
     fn target(&mut self) -> Result<&mut Target> {
@@ -54,9 +60,17 @@ impl Sink<JuiceFs> for MysqlSink {
         Some(sift)
     }
 
+    fn rooms(&self) -> Vec<Room<Kind>> {
+        rooms(&self.address.prefix(), self.widths, most)
+    }
+
+    fn preflight(&self, outlook: &Outlook<Kind>, stop: &Stop) -> Result<Vec<Remark>> {
+        preflight::target(&self.address, outlook, stop)
+    }
+
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {
         self.stop = stop.clone();
-        self.target = Some(Target::claim(&self.address, stop)?);
+        self.target = Some(Target::claim(&self.address, self.widths, stop)?);
         Ok(())
     }
 

@@ -6,12 +6,14 @@ use metaferry_codecs::juicefs::{
     Setting, SliceRef, Sustained, Symlink, Token, Xattr,
 };
 use metaferry_codecs::system::Kind as _;
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
     About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
 };
 
 use super::address::MysqlAddress;
 use super::align::{Readers, align, undisturbed};
+use super::preflight;
 use super::select::{self, Probe, Select};
 use super::session::Session;
 use crate::sql::batches::Batches;
@@ -54,6 +56,10 @@ impl Source<JuiceFs> for MysqlSource {
         let snapshot = MysqlSnapshot::open(&self.address, readers, stop)?;
         snapshot.expect_setting()?;
         Ok(Box::new(snapshot))
+    }
+
+    fn outlook(&self, rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
+        preflight::source(&self.address, rooms, stop)
     }
 }
 

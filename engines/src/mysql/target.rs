@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Setting, setting};
 use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop, stage};
 
-use super::DIALECT;
 use super::address::MysqlAddress;
 use super::cells::Form;
 use super::loader::Stretch;
 use super::session::{Session, cell};
+use super::{DIALECT, type_name};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
-use crate::sql::marks::{AMENDED, LINKS, MARK, waiting};
+use crate::sql::marks::{AMENDED, LINKS, MARK, link_count, waiting};
 
 /// What every session of a target asks for; tables of others would know no transactions.
 const SETTINGS: &str = "SET SESSION default_storage_engine = InnoDB, lock_wait_timeout = 60";
@@ -33,6 +33,7 @@ const VALUES_BYTES: usize = 1 << 20;
 pub(super) struct Shared {
     address: MysqlAddress,
     prefix: String,
+    pub(super) widths: Widths,
     pub(super) keys: Keys,
     /// How rows are sent.
     pub(super) form: Form,
@@ -72,7 +73,7 @@ struct Leftovers {
 
 impl Target {
     /// Locks a database, clears what a dead load has left in it, looks that no volume is there, and makes the tables.
-    pub(super) fn claim(address: &MysqlAddress, stop: &Stop) -> Result<Self> {
+    pub(super) fn claim(address: &MysqlAddress, widths: Widths, stop: &Stop) -> Result<Self> {
         let mut session = Session::open(address, stop)?;
         session.run(SETTINGS)?;
         let (form, full) = match session.number("SELECT @@local_infile")? {
@@ -80,9 +81,13 @@ impl Target {
             _ => (Form::File, FILE_BYTES),
         };
         let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
-        let shared = Shared { address, prefix, keys: Keys::new(), form, full, stop };
+        let shared = Shared { address, prefix, widths, keys: Keys::new(), form, full, stop };
         lock(&mut session, &shared.prefix)?;
-        clear_or_refuse(&mut session, &shared)?;
+        match look(&mut session, &shared.prefix)? {
+            Found::Nothing { .. } => {}
+            Found::Leftovers => session.run_all(&drop_all(&shared))?,
+            Found::Occupied(error) => return Err(error),
+        }
         let shared = Arc::new(shared);
         let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
         let mut target = Self { shared, session, is_settled: false, leftovers };
@@ -94,13 +99,14 @@ impl Target {
         let Self { shared, session, .. } = self;
         session.run(&format!("CREATE TABLE {} (inode BIGINT PRIMARY KEY)", shared.name(MARK)))?;
         for table in tables::ALL {
-            session.run(&DIALECT.create_table(table, &shared.prefix, true))?;
+            session.run(&DIALECT.create_table(table, &shared.prefix, shared.widths, true))?;
         }
         for table in AMENDED {
             let (name, waiting) = (shared.name(table.name), shared.name(&waiting(table.name)));
             session.run(&format!("CREATE TABLE {waiting} LIKE {name}"))?;
         }
-        session.run(&format!("CREATE TABLE {} (inode BIGINT PRIMARY KEY, nlink INT)", shared.name(&waiting(LINKS))))
+        let (links, nlink) = (shared.name(&waiting(LINKS)), type_name(link_count(shared.widths)));
+        session.run(&format!("CREATE TABLE {links} (inode BIGINT PRIMARY KEY, nlink {nlink})"))
     }
 
     /// Amends what is to be, and gives the tables their indexes, on several connections; once.
@@ -134,7 +140,7 @@ impl Target {
             |row: &metaferry_codecs::juicefs::Counter| format!("('{}', {})", row.name.escape_ascii(), row.value);
         let values: Vec<_> = first_counters().iter().map(value).collect();
         let counter = shared.name(tables::COUNTER.name);
-        let mut setting = Stretch::new::<Setting>(Form::Values, &shared.name(tables::SETTING.name));
+        let mut setting = Stretch::new::<Setting>(Form::Values, &shared.name(tables::SETTING.name), shared.widths);
         rows.iter().try_for_each(|row| setting.add(row, None, &mut Vec::new()))?;
         session.run("START TRANSACTION")?;
         session.run(&format!("INSERT IGNORE INTO {counter} (name, value) VALUES {}", values.join(", ")))?;
@@ -178,29 +184,39 @@ fn lock(session: &mut Session, prefix: &str) -> Result<()> {
         .hint("wait for it, or end its session on the server"))
 }
 
-/// Looks that no volume is there, and clears what a dead load has left. Tables of other names are nobody's concern here.
-fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+/// What is in a database.
+pub(super) enum Found {
+    /// Nothing under the prefix; tables of other names are nobody's concern here.
+    Nothing { others: usize },
+    /// What a load has left that was not committed.
+    Leftovers,
+    /// A volume, or part of one: why it is refused.
+    Occupied(Error),
+}
+
+/// Looks what is in a database.
+pub(super) fn look(session: &mut Session, prefix: &str) -> Result<Found> {
     let rows = session.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")?;
     let names: Vec<String> = rows.iter().filter_map(|row| cell(row, 0)).collect();
-    let is_there = |table: &str| names.contains(&format!("{}{table}", shared.prefix));
-    let volume = if is_there(tables::SETTING.name) { volume_name(session, shared) } else { Ok(None) };
+    let is_there = |table: &str| names.contains(&format!("{prefix}{table}"));
+    let volume = if is_there(tables::SETTING.name) { volume_name(session, prefix) } else { Ok(None) };
     if is_there(MARK) && volume.as_ref().is_ok_and(Option::is_none) {
-        return session.run_all(&drop_all(shared));
+        return Ok(Found::Leftovers);
     }
-    if let Some(table) = tables::ALL.iter().find(|table| is_there(table.name)) {
-        let found = match volume.ok().flatten() {
-            Some(name) => format!("the volume {name} is in it"),
-            None => format!("it has tables of JuiceFS, such as {}{}", shared.prefix, table.name),
-        };
-        return Err(Error::refused(format!("{}: {found}", session.shown()))
-            .hint("a volume is loaded where no table of JuiceFS is; name another database or table_prefix"));
-    }
-    Ok(())
+    let Some(table) = tables::ALL.iter().find(|table| is_there(table.name)) else {
+        return Ok(Found::Nothing { others: names.len() });
+    };
+    let found = match volume.ok().flatten() {
+        Some(name) => format!("the volume {name} is in it"),
+        None => format!("it has tables of JuiceFS, such as {prefix}{}", table.name),
+    };
+    let elsewhere = "a volume is loaded where no table of JuiceFS is; name another database or table_prefix";
+    Ok(Found::Occupied(Error::refused(format!("{}: {found}", session.shown())).hint(elsewhere)))
 }
 
 /// The name of the volume that is there.
-fn volume_name(session: &mut Session, shared: &Shared) -> Result<Option<String>> {
-    let name = shared.name(tables::SETTING.name);
+fn volume_name(session: &mut Session, prefix: &str) -> Result<Option<String>> {
+    let name = DIALECT.quoted(&format!("{prefix}{}", tables::SETTING.name));
     let document: Option<Vec<u8>> = session.value(&format!("SELECT value FROM {name} WHERE name = 'format'"))?;
     Ok(document
         .map(|document| setting::read(&document).map_or_else(|_| "?".to_owned(), |setting| setting.name.to_string())))

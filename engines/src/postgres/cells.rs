@@ -3,12 +3,17 @@
 use metaferry_codecs::juicefs::tables::{Column, Type};
 
 use crate::sql::bind::{Put, Unfit};
-use crate::sql::rows::{Cells, Mismatch, Stored, shown};
+use crate::sql::rows::{Cells, Mismatch, shown};
 
 /// What a COPY begins with: the signature, no flags, no extension.
 pub(super) const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
 pub(super) const TRAILER: [u8; 2] = [0xff, 0xff];
+/// The largest number that a column of a type holds; bytes there have no bound that matters.
+pub(super) fn most(holds: Type) -> Option<u64> {
+    matches!(holds, Type::Int | Type::IntSerial).then_some(i32::MAX.cast_unsigned().into())
+}
+
 /// Columns of the widest table.
 const MOST: usize = 20;
 
@@ -126,29 +131,22 @@ impl Cells for Tuple<'_> {
     }
 }
 
-/// The columns that rows of a kind are written to, a surrogate key among them, which is first.
-pub(super) fn columns<R: Stored>() -> Vec<&'static Column> {
-    let serial = R::TABLE.columns.iter().filter(|column| column.holds == Type::Serial);
-    let named = R::COLUMNS.iter().filter_map(|name| R::TABLE.columns.iter().find(|column| column.name == *name));
-    serial.chain(named).collect()
-}
-
 /// Puts one row into a COPY.
 pub(super) struct Encoder<'e> {
-    columns: std::slice::Iter<'e, &'static Column>,
+    columns: std::slice::Iter<'e, Column>,
     out: &'e mut Vec<u8>,
 }
 
 impl<'e> Encoder<'e> {
     /// Begins a row with these columns.
-    pub(super) fn new(columns: &'e [&'static Column], out: &'e mut Vec<u8>) -> Self {
+    pub(super) fn new(columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
         let count = i16::try_from(columns.len()).unwrap_or(i16::MAX);
         out.extend_from_slice(&count.to_be_bytes());
         Self { columns: columns.iter(), out }
     }
 
-    fn next(&mut self) -> Result<&'static Column, Unfit> {
-        self.columns.next().copied().ok_or(Unfit("row"))
+    fn next(&mut self) -> Result<&'e Column, Unfit> {
+        self.columns.next().ok_or(Unfit("row"))
     }
 
     fn put(&mut self, bytes: &[u8], column: &Column) -> Result<(), Unfit> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use metaferry_codecs::juicefs::tables::Column;
+use metaferry_codecs::juicefs::tables::{Column, Widths};
 use metaferry_pipeline::{Error, Result};
 
-use super::cells::{Encoder, columns};
+use super::cells::Encoder;
 use super::session::Session;
 use super::target::Shared;
-use crate::sql::bind::{Binder, Bound, Put, Unfit};
+use crate::sql::bind::{Binder, Bound, Put, Unfit, columns};
 use crate::sql::keys::{Keys, has_surrogate};
 use crate::sql::loader::Tables;
 
@@ -30,15 +30,15 @@ pub(super) struct PostgresLoader {
 /// Rows of one table that wait to be sent.
 struct Stretch {
     sql: String,
-    columns: Vec<&'static Column>,
+    columns: Vec<Column>,
     bytes: Vec<u8>,
     rows: u64,
 }
 
 impl Stretch {
     /// For rows of a kind, into a table of this quoted name.
-    fn new<R: Bound>(name: &str) -> Self {
-        let columns = columns::<R>();
+    fn new<R: Bound>(name: &str, widths: Widths) -> Self {
+        let columns = columns::<R>(widths);
         let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
         let sql = format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", names.join(", "));
         Self { sql, columns, bytes: Vec::new(), rows: 0 }
@@ -53,7 +53,7 @@ impl Stretch {
         put.map_err(|Unfit(column)| {
             let place = row.place();
             Error::unsupported(format!("{place}: PostgreSQL's column {column} cannot hold it"))
-                .hint("numbers there are signed, of 32 or 64 bits as JuiceFS makes the column, and text is UTF-8")
+                .hint("numbers there are signed, of 32 or 64 bits as JuiceFS makes the column, and text is UTF-8; --widen makes columns wider")
         })
     }
 
@@ -71,7 +71,7 @@ impl Stretch {
 
 /// Rows for a statement of their own, and that statement.
 pub(super) fn encode_all<R: Bound>(rows: &[R], shared: &Shared) -> Result<(String, Vec<u8>)> {
-    let mut stretch = Stretch::new::<R>(&shared.name(R::TABLE.name));
+    let mut stretch = Stretch::new::<R>(&shared.name(R::TABLE.name), shared.widths);
     rows.iter().try_for_each(|row| stretch.add(row, None, &mut Vec::new()))?;
     Ok((stretch.sql, stretch.bytes))
 }
@@ -100,7 +100,7 @@ impl Tables for PostgresLoader {
         let has_surrogate = has_surrogate(&R::TABLE);
         let first = if has_surrogate { self.shared.keys.take(&R::TABLE, rows.len() as u64) } else { 0 };
         if !self.stretches.contains_key(table) {
-            let stretch = Stretch::new::<R>(&self.shared.name(table));
+            let stretch = Stretch::new::<R>(&self.shared.name(table), self.shared.widths);
             self.stretches.insert(table.to_owned(), stretch);
         }
         let Some(stretch) = self.stretches.get_mut(table) else { return Ok(()) };

@@ -4,6 +4,7 @@
 mod address;
 mod cells;
 mod loader;
+mod preflight;
 mod select;
 mod session;
 mod sink;
@@ -32,7 +33,7 @@ fn type_name(holds: Type) -> String {
         Type::IntSerial => "SERIAL",
         Type::Name => "VARCHAR(255)",
         Type::Text => "TEXT",
-        Type::Bytes(_) | Type::Blob => "BYTEA",
+        Type::Bytes(_) | Type::Blob | Type::LongBlob => "BYTEA",
     };
     name.to_owned()
 }

@@ -6,6 +6,7 @@ use metaferry_codecs::juicefs::{
     Setting, SliceRef, Sustained, Symlink, Token, Xattr,
 };
 use metaferry_codecs::system::Kind as _;
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
     About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
 };
@@ -13,6 +14,7 @@ use sqlx::Row as _;
 
 use super::address::PostgresAddress;
 use super::failure;
+use super::preflight;
 use super::select::{self, Select};
 use super::session::Session;
 use crate::sql::batches::Batches;
@@ -45,6 +47,10 @@ impl Source<JuiceFs> for PostgresSource {
         let snapshot = PostgresSnapshot::open(&self.address, readers, stop)?;
         snapshot.expect_setting()?;
         Ok(Box::new(snapshot))
+    }
+
+    fn outlook(&self, rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
+        preflight::source(&self.address, rooms, stop)
     }
 }
 

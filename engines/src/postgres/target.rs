@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Setting, setting};
 use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop, stage};
@@ -17,7 +17,7 @@ use super::session::Session;
 use super::{DIALECT, failure};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
-use crate::sql::marks::{AMENDED, LINKS, MARK, waiting};
+use crate::sql::marks::{AMENDED, LINKS, MARK, link_count, waiting};
 
 /// What a session of a load asks of its server, and of it alone.
 const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'";
@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     pub(super) address: PostgresAddress,
     pub(super) prefix: String,
+    pub(super) widths: Widths,
     pub(super) keys: Keys,
     pub(super) stop: Stop,
 }
@@ -67,12 +68,16 @@ struct Leftovers {
 
 impl Target {
     /// Locks a schema, clears what a dead load has left in it, looks that it is empty, and makes the tables.
-    pub(super) fn claim(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
-        let shared =
-            Shared { address: address.clone(), prefix: address.prefix(), keys: Keys::new(), stop: stop.clone() };
+    pub(super) fn claim(address: &PostgresAddress, widths: Widths, stop: &Stop) -> Result<Self> {
+        let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
+        let shared = Shared { address, prefix, widths, keys: Keys::new(), stop };
         let mut session = shared.session()?;
         lock(&mut session, &shared.prefix)?;
-        clear_or_refuse(&mut session, &shared)?;
+        match look(&mut session, &shared.prefix)? {
+            Found::Nothing { .. } => {}
+            Found::Leftovers => session.run(&drop_all(&shared))?,
+            Found::Occupied(error) => return Err(error),
+        }
         let shared = Arc::new(shared);
         let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
         let mut target = Self { shared, session, is_settled: false, leftovers };
@@ -85,13 +90,14 @@ impl Target {
         let shared = &self.shared;
         let mut sql = format!("BEGIN; CREATE TABLE {} (inode BIGINT);", shared.name(MARK));
         for table in tables::ALL {
-            sql += &DIALECT.create_table(table, &shared.prefix, false);
+            sql += &DIALECT.create_table(table, &shared.prefix, shared.widths, false);
             sql.push(';');
         }
         for table in AMENDED {
             sql += &format!("CREATE TABLE {} (LIKE {});", shared.name(&waiting(table.name)), shared.name(table.name));
         }
-        sql += &format!("CREATE TABLE {} (inode BIGINT, nlink INTEGER); COMMIT", shared.name(&waiting(LINKS)));
+        let nlink = (DIALECT.type_name)(link_count(shared.widths));
+        sql += &format!("CREATE TABLE {} (inode BIGINT, nlink {nlink}); COMMIT", shared.name(&waiting(LINKS)));
         self.session.run(&sql)
     }
 
@@ -185,15 +191,20 @@ impl Drop for Leftovers {
     }
 }
 
-/// Locks a schema for as long as the session lives.
-fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+/// The schema that the session works in.
+pub(super) fn schema(session: &mut Session) -> Result<String> {
     let schema = session.ask("SELECT current_schema()::text")?;
     let schema = schema.first().and_then(|row| row.try_get::<Option<String>, _>(0).ok().flatten());
     let none = || {
         Error::config(format!("{}: there is no such schema", session.shown()))
             .hint("create it first, it is not done here")
     };
-    let schema = schema.ok_or_else(none)?;
+    schema.ok_or_else(none)
+}
+
+/// Locks a schema for as long as the session lives.
+fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+    let schema = schema(session)?;
     let number = digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64;
     // The session of a load that has just died may live on for a moment.
     let begun = Instant::now();
@@ -210,8 +221,18 @@ fn lock(session: &mut Session, prefix: &str) -> Result<()> {
         .hint("wait for it, or end its session on the server"))
 }
 
-/// Looks that no volume is there, and clears what a dead load has left. Tables of other names are nobody's concern here.
-fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+/// What is in a schema.
+pub(super) enum Found {
+    /// Nothing under the prefix; tables of other names are nobody's concern here.
+    Nothing { others: usize },
+    /// What a load has left that was not committed.
+    Leftovers,
+    /// A volume, or part of one: why it is refused.
+    Occupied(Error),
+}
+
+/// Looks what is in a schema.
+pub(super) fn look(session: &mut Session, prefix: &str) -> Result<Found> {
     let rows = session.ask(
         "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
          AND c.relnamespace = to_regnamespace(quote_ident(current_schema()))",
@@ -219,28 +240,29 @@ fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
     let names = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<String>>>();
     let names = names.map_err(|error| failure(&session.shown(), error))?;
     let is_ours = |name: &String| {
-        let plain = name.strip_prefix(&shared.prefix);
+        let plain = name.strip_prefix(prefix);
         tables::ALL.iter().any(|table| plain == Some(table.name))
     };
-    let is_marked = names.contains(&format!("{}{MARK}", shared.prefix));
-    if is_marked && volume_name(session, shared)?.is_none() {
-        return session.run(&drop_all(shared));
+    let is_marked = names.contains(&format!("{prefix}{MARK}"));
+    if is_marked && volume_name(session, prefix)?.is_none() {
+        return Ok(Found::Leftovers);
     }
-    if let Some(first) = names.iter().find(|name| is_ours(name)) {
-        let setting = format!("{}{}", shared.prefix, tables::SETTING.name);
-        let found = match volume_name(session, shared).ok().flatten().filter(|_| names.contains(&setting)) {
-            Some(name) => format!("the volume {name} is in it"),
-            None => format!("it has tables of JuiceFS, such as {first}"),
-        };
-        return Err(Error::refused(format!("{}: {found}", session.shown()))
-            .hint("a volume is loaded where no table of JuiceFS is; name another database, schema or table_prefix"));
-    }
-    Ok(())
+    let Some(first) = names.iter().find(|name| is_ours(name)) else {
+        return Ok(Found::Nothing { others: names.len() });
+    };
+    let setting = format!("{prefix}{}", tables::SETTING.name);
+    let found = match volume_name(session, prefix).ok().flatten().filter(|_| names.contains(&setting)) {
+        Some(name) => format!("the volume {name} is in it"),
+        None => format!("it has tables of JuiceFS, such as {first}"),
+    };
+    let error = Error::refused(format!("{}: {found}", session.shown()));
+    let elsewhere = "a volume is loaded where no table of JuiceFS is; name another database, schema or table_prefix";
+    Ok(Found::Occupied(error.hint(elsewhere)))
 }
 
 /// The name of the volume that is there.
-fn volume_name(session: &mut Session, shared: &Shared) -> Result<Option<String>> {
-    let name = shared.name(tables::SETTING.name);
+fn volume_name(session: &mut Session, prefix: &str) -> Result<Option<String>> {
+    let name = DIALECT.quoted(&format!("{prefix}{}", tables::SETTING.name));
     let rows = session.ask(&format!("SELECT value FROM {name} WHERE name = 'format'"))?;
     let Some(row) = rows.first() else { return Ok(None) };
     let document: String = row.try_get(0).map_err(|error| failure(&session.shown(), error))?;

@@ -76,6 +76,20 @@ impl Claim {
         Ok(claim)
     }
 
+    /// Looks whether a database could be claimed, and says whether a dead load has left anything in it.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub(super) fn inspect(connection: &mut Connection, volume: Volume) -> Result<bool> {
+        let claim = Self { volume, owner: String::new() };
+        let mut found = claim.look(connection)?;
+        if found.lock.as_deref().and_then(owner::dead).is_some() {
+            found = Found { lock: None, keys: found.keys.saturating_sub(1), ..found };
+        }
+        claim.judge(connection, &found)?;
+        Ok(found.keys > 0)
+    }
+
     /// Takes the lock off a load that is dead, once the server has read whatever that load has sent.
     fn bury(
         &self,

@@ -12,6 +12,7 @@ mod joins;
 mod loader;
 mod owner;
 mod pipe;
+mod preflight;
 mod reply;
 pub mod resp;
 mod rows;

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
@@ -13,6 +14,7 @@ use super::address::Address;
 use super::claim::Claim;
 use super::connection::Connection;
 use super::loader::{Hand, Hands, RedisLoader};
+use super::preflight;
 use super::source::{Reading, RedisOptions};
 use super::volume::Volume;
 use crate::foreign;
@@ -61,6 +63,10 @@ impl Sink<JuiceFs> for RedisSink {
 
     fn sieve(&self) -> Option<Sieve<JuiceFs>> {
         Some(foreign::sift)
+    }
+
+    fn preflight(&self, outlook: &Outlook<Kind>, stop: &Stop) -> Result<Vec<Remark>> {
+        preflight::target(&self.address, outlook, stop)
     }
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {

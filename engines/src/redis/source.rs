@@ -2,13 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metaferry_codecs::juicefs::{JuiceFs, redis_keys as keys};
+use metaferry_codecs::juicefs::{JuiceFs, Kind, redis_keys as keys};
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Snapshot, Source, Stop};
 
 use super::address::Address;
 use super::connection::Connection;
 use super::drain::DrainedSnapshot;
+use super::preflight;
 use super::scan::ScanSnapshot;
 use super::stream::{Stream, StreamSnapshot};
 use super::sync::SyncStream;
@@ -49,10 +51,14 @@ impl Source<JuiceFs> for RedisSource {
         let stop = stop.clone();
         Reading { address: self.address, options: self.options, readers, sealed: true, stop }.open(connection, volume)
     }
+
+    fn outlook(&self, _rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
+        preflight::source(&self.address, !self.options.scan, stop)
+    }
 }
 
 /// A server that holds no setting holds no volume.
-fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<()> {
+pub(super) fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<()> {
     let setting = connection.command(&[b"GET", &volume.key(keys::SETTING)])?;
     if setting.bytes().is_some_and(|setting| !setting.is_empty()) {
         return Ok(());
@@ -122,7 +128,7 @@ impl Reading {
             origin: connection.name().to_owned(),
             guarantee: Guarantee::Exact,
             ordered: KindSet::NONE,
-            notes: preflight(connection),
+            notes: preflight::notes(connection),
             live_sessions: live_sessions(connection, volume)?,
             is_repeatable: false,
             is_partial: false,
@@ -131,7 +137,7 @@ impl Reading {
 }
 
 /// Sessions that have not expired.
-fn live_sessions(connection: &mut Connection, volume: &Volume) -> Result<u64> {
+pub(super) fn live_sessions(connection: &mut Connection, volume: &Volume) -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let after = format!("({now}");
     let live = connection.command(&[b"ZCOUNT", &volume.key(keys::ALL_SESSIONS), after.as_bytes(), b"+inf"])?;
@@ -156,22 +162,4 @@ fn snapshot_note(diskless: bool) -> &'static str {
     } else {
         "the server forked to write its snapshot to disk, in place of its dump.rdb"
     }
-}
-
-/// What the user should know of the server. Some accounts may not ask; then there is nothing to tell.
-fn preflight(connection: &mut Connection) -> Vec<String> {
-    let Ok(info) = connection.info("") else { return Vec::new() };
-    let mut notes = Vec::new();
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    if let (Some(used), Some(total)) = (info.number("used_memory_rss"), info.number("total_system_memory")) {
-        let short = if used > total / 2 { "; a fork that copies all of it does not fit" } else { "" };
-        notes.push(format!("the server holds {:.1} GiB of the {:.1} GiB of its machine{short}", gib(used), gib(total)));
-    }
-    if info.get("rdb_last_bgsave_status").is_some_and(|status| status != "ok") {
-        notes.push("the server's last attempt to save to its disk failed".to_owned());
-    }
-    if let Some(policy) = info.get("maxmemory_policy").filter(|policy| *policy != "noeviction") {
-        notes.push(format!("maxmemory-policy is {policy}: the server may drop metadata; JuiceFS needs noeviction"));
-    }
-    notes
 }

@@ -1,6 +1,6 @@
 //! Rows of JuiceFS put into cells of SQL, in the order of their columns. It knows no dialect, and runs nothing.
 
-use metaferry_codecs::juicefs::tables::time_columns;
+use metaferry_codecs::juicefs::tables::{Column, Type, Widths, time_columns};
 use metaferry_codecs::juicefs::{
     Acl, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Links, Node, Quota, Setting, SliceRef, Sustained,
     Symlink, Token, Xattr,
@@ -63,6 +63,13 @@ impl<'b, P: Put> Binder<'b, P> {
         encode(self.buffer);
         self.to.blob(self.buffer)
     }
+}
+
+/// The columns that rows of a kind are written to, a surrogate key among them, which is first.
+pub(crate) fn columns<R: Stored>(widths: Widths) -> Vec<Column> {
+    let serial = R::TABLE.columns.iter().filter(|column| column.holds == Type::Serial);
+    let named = R::COLUMNS.iter().filter_map(|name| R::TABLE.columns.iter().find(|column| column.name == *name));
+    serial.chain(named).map(|column| Column { holds: widths.of(&R::TABLE, column), ..*column }).collect()
 }
 
 /// A row that can be written to its table.

@@ -1,7 +1,7 @@
 //! The statements that create the tables and indexes of a volume, to the letter of JuiceFS's. They differ between dialects
 //! only in how names are quoted and types are called.
 
-use metaferry_codecs::juicefs::tables::{Column, Null, Table, Type};
+use metaferry_codecs::juicefs::tables::{Column, Null, Table, Type, Widths};
 
 /// How a dialect writes the layout.
 pub(crate) struct Dialect {
@@ -15,12 +15,12 @@ pub(crate) struct Dialect {
 
 impl Dialect {
     /// The statement that creates a table; without its primary key where that is to follow the rows.
-    pub(crate) fn create_table(&self, table: &Table, prefix: &str, with_key: bool) -> String {
+    pub(crate) fn create_table(&self, table: &Table, prefix: &str, widths: Widths, with_key: bool) -> String {
         let mut sql = format!("CREATE TABLE {} (", self.quoted(&format!("{prefix}{}", table.name)));
         for (index, column) in table.columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             let key = if with_key && table.key == [column.name] { " PRIMARY KEY" } else { "" };
-            let (name, type_name) = (self.quoted(column.name), (self.type_name)(column.holds));
+            let (name, type_name) = (self.quoted(column.name), (self.type_name)(widths.of(table, column)));
             sql += &format!("{comma}{name} {type_name}{key}{}", self.constraint(column));
         }
         if with_key && table.key.len() > 1 {

@@ -1,6 +1,6 @@
 //! The tables that a load has besides those of the volume, all gone once it is committed. It knows no dialect.
 
-use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::tables::{self, Table, Type, Widths};
 
 /// The table that marks a target until a load into it is committed, behind the prefix.
 pub(crate) const MARK: &str = "metaferry";
@@ -8,6 +8,12 @@ pub(crate) const MARK: &str = "metaferry";
 pub(crate) const AMENDED: [Table; 2] = [tables::NODE, tables::DIR_STATS];
 /// The table in which link counts wait.
 pub(crate) const LINKS: &str = "links";
+
+/// What a link count is while it waits: as it will be in the table of nodes.
+pub(crate) fn link_count(widths: Widths) -> Type {
+    let column = tables::NODE.columns.iter().find(|column| column.name == "nlink");
+    column.map_or(Type::Long, |column| widths.of(&tables::NODE, column))
+}
 
 /// The table in which rows wait that are to replace those of another.
 pub(crate) fn waiting(table: &str) -> String {

@@ -9,6 +9,7 @@ pub(crate) mod loader;
 pub(crate) mod marks;
 pub(crate) mod plan;
 pub(crate) mod pool;
+pub(crate) mod room;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod watched;
@@ -16,6 +17,7 @@ pub(crate) mod watched;
 use metaferry_codecs::juicefs::tables::{self, Table};
 use metaferry_codecs::juicefs::{Counter, Quota, counter, quota_class};
 
+use metaferry_pipeline::preflight::Remark;
 use rows::DirQuota;
 
 /// Counters that JuiceFS updates without looking whether they are there, and what a new volume begins with (`sql.go: doInit`).
@@ -54,4 +56,19 @@ pub(crate) fn serial(counter: &[u8]) -> Option<&'static Table> {
 pub(crate) fn quotas(rows: Vec<Quota>) -> (Vec<DirQuota>, Vec<Quota>) {
     let (directories, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.class == quota_class::DIRECTORY);
     (directories.into_iter().map(DirQuota).collect(), others)
+}
+
+/// About how much a target will grow by. A server cannot be asked how much it has left.
+pub(crate) fn size(rows: Option<u64>, row_bytes: u64, besides: &str) -> Remark {
+    let left = "the server cannot be asked how much is left";
+    Remark::ok(
+        "room",
+        match rows {
+            Some(rows) => {
+                let mib = (rows.saturating_mul(row_bytes) >> 20).max(1);
+                format!("about {rows} rows, which take about {mib} MiB, {besides}; {left}")
+            }
+            None => format!("how much it is cannot be known before it is read, and {left}"),
+        },
+    )
 }

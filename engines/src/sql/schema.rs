@@ -76,6 +76,11 @@ impl Schema {
         format!("{}{}", self.prefix, table.name)
     }
 
+    /// The names of all its tables as they are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.columns.keys().map(|table| format!("{}{table}", self.prefix)).collect()
+    }
+
     /// Whether the database has a table.
     pub(crate) fn has(&self, table: &Table) -> bool {
         self.columns.contains_key(table.name)

@@ -17,7 +17,7 @@ fn type_name(holds: Type) -> String {
     let name = match holds {
         Type::Int | Type::Long | Type::Serial | Type::IntSerial => "INTEGER",
         Type::Name | Type::Text => "TEXT",
-        Type::Bytes(_) | Type::Blob => "BLOB",
+        Type::Bytes(_) | Type::Blob | Type::LongBlob => "BLOB",
     };
     name.to_owned()
 }

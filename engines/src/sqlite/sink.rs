@@ -4,15 +4,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, KindSet, Loader, Needs, Result, Sieve, Sink, Snapshot, Stop,
 };
 
 use super::address::SqliteAddress;
 use super::source::SqliteSnapshot;
-use super::target::Target;
+use super::target::{Target, inspect};
 use super::write::{self, Writer};
-use crate::foreign;
+use crate::{foreign, place};
+
+/// What a row takes with its share of indexes, about, in bytes.
+const ROW_BYTES: u64 = 70;
 
 /// A volume in a SQLite file, to be written.
 #[derive(Debug)]
@@ -66,6 +70,17 @@ impl Sink<JuiceFs> for SqliteSink {
 
     fn sieve(&self) -> Option<Sieve<JuiceFs>> {
         Some(foreign::sift)
+    }
+
+    fn preflight(&self, outlook: &Outlook<Kind>, _stop: &Stop) -> Result<Vec<Remark>> {
+        let path = self.address.path();
+        let mut remarks = place::look(path, outlook.rows.map(|rows| rows.saturating_mul(ROW_BYTES)))?;
+        remarks.push(match inspect(&self.address) {
+            Ok(_) => Remark::ok("target", "no volume is there"),
+            Err(error) if error.kind() == ErrorKind::Refused => Remark::of("target", &error),
+            Err(error) => return Err(error),
+        });
+        Ok(remarks)
     }
 
     fn prepare(&mut self, _about: &About, stop: &Stop) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_codecs::system::{Batch as _, Kind as _};
+use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
     About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
 };
@@ -14,6 +15,7 @@ use super::database::Database;
 use super::select::{self, Selects};
 use super::{failure, page, plan, schema};
 use crate::sql::plan::{keys, partitions as partitions_of};
+use crate::sql::room::Question;
 use crate::sql::schema::Schema;
 
 /// Kinds whose key is the number their table goes by.
@@ -51,6 +53,10 @@ impl Source<JuiceFs> for SqliteSource {
         snapshot.expect_setting()?;
         Ok(Box::new(snapshot))
     }
+
+    fn outlook(&self, rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
+        SqliteSnapshot::open(&self.address, 1, stop)?.outlook(rooms)
+    }
 }
 
 /// A point in time of a volume.
@@ -86,6 +92,24 @@ impl SqliteSnapshot {
             return Err(Error::corrupt(what()).hint("a format or a load into it was cut off"));
         }
         Ok(())
+    }
+
+    fn outlook(&self, rooms: &[Room<Kind>]) -> Result<Outlook<Kind>> {
+        // Parents follow from the entries.
+        let kinds = Kind::all().iter().copied().filter(|&kind| kind != Kind::Parent).collect();
+        let partitions = self.plan(&Scope { kinds: Some(kinds), buckets: None })?;
+        let rows = Some(partitions.iter().map(|partition| partition.weight).sum());
+        let mut largest = Vec::new();
+        for question in Question::all(rooms, &self.schema, |column| format!("length(CAST({column} AS BLOB))")) {
+            let answer = self.database.with(|connection| {
+                let ask = |row: &rusqlite::Row<'_>| (0..question.columns()).map(|index| row.get(index)).collect();
+                let answer = connection.query_row(&question.sql, [], ask);
+                answer.map_err(|error| failure(&self.path, error))
+            });
+            let answer: Vec<Option<i64>> = answer?;
+            largest.extend(question.read(answer.into_iter()));
+        }
+        Ok(Outlook { remarks: Vec::new(), rows, live_sessions: self.live_sessions, largest })
     }
 
     fn page(&self, kind: Kind, select: &select::Select, keys: (i64, i64)) -> Result<page::Page> {

@@ -69,7 +69,7 @@ impl Drop for Target {
 }
 
 /// Looks that nothing is where a volume shall be; true where an empty database is.
-fn inspect(address: &SqliteAddress) -> Result<bool> {
+pub(super) fn inspect(address: &SqliteAddress) -> Result<bool> {
     let path = address.path();
     let refused = |what: String| Error::refused(format!("{}: {what}", path.display()));
     let log = ["-wal", "-journal", "-shm"].into_iter().map(|suffix| beside(path, suffix)).find(|file| file.exists());

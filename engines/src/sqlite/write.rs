@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use metaferry_codecs::juicefs::tables::{self, Table};
+use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Batch, Counter, Links, Quota, Setting, Sustained};
 use metaferry_codecs::system::Batch as _;
 use metaferry_codecs::system::Kind as _;
@@ -36,7 +36,8 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(64);
         let writer = Self { path: path.to_owned(), prefix: prefix.to_owned(), connection, buffer: Vec::new() };
         writer.run("BEGIN")?;
-        tables::ALL.iter().try_for_each(|table| writer.run(&DIALECT.create_table(table, prefix, true)))?;
+        let create = |table| DIALECT.create_table(table, prefix, Widths::Stock, true);
+        tables::ALL.iter().try_for_each(|table| writer.run(&create(table)))?;
         Ok(writer)
     }
 
