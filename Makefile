@@ -18,13 +18,13 @@ test: ## Install what the tests need where that is allowed, and run all of them
 	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' mariadb-server:/usr/sbin/mariadbd zstd gzip python3 openssl
 	$(CARGO) test --workspace --locked
 
-bench: ## Time every command on FILES names, RUNS times, beside juicefs, sqlite3 and redis-cli where they are on the PATH
-	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres'
+bench: ## Time every command on FILES names, RUNS times, beside juicefs and the databases' own programs
+	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' mariadb-server:/usr/sbin/mariadbd
 	$(CARGO) build --release --locked --package metaferry --package metaferry-perf
 	$(CARGO) run --release --locked --quiet --package metaferry-perf -- speed --files $(FILES) --runs $(RUNS) $(ARGS)
 
 memory: ## Peak memory of every command on FILES names, and on ten times as many
-	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres'
+	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' mariadb-server:/usr/sbin/mariadbd
 	$(CARGO) build --release --locked --package metaferry --package metaferry-perf
 	$(CARGO) run --release --locked --quiet --package metaferry-perf -- memory --files $(FILES) $(ARGS)
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Lab, Tools, size, url};
 use crate::process::{Line, Ran};
-use crate::redis::Server;
+use crate::redis::Redis;
 
 /// Who runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(crate) enum Who {
     JuiceFs,
     Sqlite3,
     RedisCli,
-    /// PostgreSQL's own programs.
-    Postgres,
+    /// The server's own programs.
+    Server,
     /// This program, reading what the server sends.
     Drain,
 }
@@ -29,13 +29,14 @@ pub(crate) enum Store {
     Second,
     Redis,
     Postgres,
+    MariaDb,
 }
 
 impl Who {
     pub(crate) fn is_here(self, tools: &Tools) -> bool {
         match self {
-            // Where there is no PostgreSQL, none of its groups can be run.
-            Self::Metaferry | Self::Drain | Self::Postgres => true,
+            // Where a server is not installed, none of its groups can be run.
+            Self::Metaferry | Self::Drain | Self::Server => true,
             Self::JuiceFs => tools.juicefs.is_some(),
             Self::Sqlite3 => tools.sqlite3.is_some(),
             Self::RedisCli => tools.redis.cli.is_some(),
@@ -162,8 +163,8 @@ pub(crate) static GROUPS: &[Group] = &[
 ];
 
 /// A fresh server, for one load: every run finds the same.
-pub(crate) fn empty(lab: &Lab, folder: &Path) -> Result<Server> {
-    Server::start(&lab.tools.redis.server, &folder.join("redis"))
+pub(crate) fn empty(lab: &Lab, folder: &Path) -> Result<Redis> {
+    Redis::start(&lab.tools.redis.server, &folder.join("redis"))
 }
 
 pub(crate) fn dump(lab: &Lab, source: &OsString, folder: &Path) -> Result<Ran> {

@@ -9,9 +9,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cases::Store;
-use crate::postgres::Postgres;
 use crate::process::{self, Line, Ran};
-use crate::redis::{Programs, Server};
+use crate::redis::{Programs, Redis};
+use crate::server::{Brand, Server};
+use crate::{mariadb, postgres};
 
 /// How many of the rows another tool must have moved for its time to count: it need not carry all that we do.
 const SHARE_OF_A_PEER: f64 = 0.9;
@@ -81,17 +82,18 @@ pub(crate) struct Lab {
     pub(crate) moved: Moved,
     /// What it cost to make the first store.
     pub(crate) made: Ran,
-    redis: Option<Server>,
-    postgres: Option<Postgres>,
+    redis: Option<Redis>,
+    postgres: Option<Server>,
+    mariadb: Option<Server>,
 }
 
 impl Lab {
     /// Makes the volume and fills the stores.
     pub(crate) fn new(tools: Tools, folder: &Path, volume: Volume, wanted: Wanted) -> Result<Self> {
         let Volume { files, directories } = volume;
-        let nothing = Ran { seconds: 0.0, peak_kib: None, bytes: 0 };
         let moved = Moved { rows: 0, digest: String::new() };
-        let mut lab = Self { tools, folder: folder.to_owned(), moved, made: nothing, redis: None, postgres: None };
+        let (folder_of, made) = (folder.to_owned(), Ran::lasting(0.0));
+        let mut lab = Self { tools, folder: folder_of, moved, made, redis: None, postgres: None, mariadb: None };
         let synthetic = format!("synthetic://?files={files}&dirs={directories}&seed=7");
         eprintln!("making {synthetic}");
         let line = lab.metaferry().arg("load").arg(synthetic).arg(url(&lab.sqlite()));
@@ -104,19 +106,27 @@ impl Lab {
             lab.copy(["load".into(), lab.archive().into(), url(&lab.second())], folder)?;
         }
         if wanted.stores.contains(&Store::Redis) {
-            let server = Server::start(&lab.tools.redis.server, &folder.join("redis"))?;
+            let server = Redis::start(&lab.tools.redis.server, &folder.join("redis"))?;
             lab.copy(["load".into(), lab.archive().into(), server.url().into()], folder)?;
             lab.redis = Some(server);
         }
         if wanted.stores.contains(&Store::Postgres) {
-            let server = Postgres::start(&folder.join("postgres"))?;
-            lab.copy(["load".into(), lab.archive().into(), server.empty("volume")?.into()], folder)?;
-            lab.postgres = Some(server);
+            lab.postgres = Some(lab.filled(&postgres::BRAND, "postgres")?);
+        }
+        if wanted.stores.contains(&Store::MariaDb) {
+            lab.mariadb = Some(lab.filled(&mariadb::BRAND, "mariadb")?);
         }
         if wanted.peers {
             lab.prepare_peers()?;
         }
         Ok(lab)
+    }
+
+    /// A server with the volume in its database `volume`.
+    fn filled(&self, brand: &'static Brand, folder: &str) -> Result<Server> {
+        let server = Server::start(brand, &self.folder.join(folder))?;
+        self.copy(["load".into(), self.archive().into(), server.empty("volume")?.into()], &self.folder)?;
+        Ok(server)
     }
 
     /// Gives the peers files of their own: JuiceFS leaves its journal mode in a database that it opens.
@@ -150,19 +160,24 @@ impl Lab {
     }
 
     /// The server that holds the volume.
-    pub(crate) fn redis(&self) -> Result<&Server> {
+    pub(crate) fn redis(&self) -> Result<&Redis> {
         self.redis.as_ref().context("no Redis server was wanted")
     }
 
     /// The server that holds the volume in the database `volume`.
-    pub(crate) fn postgres(&self) -> Result<&Postgres> {
+    pub(crate) fn postgres(&self) -> Result<&Server> {
         self.postgres.as_ref().context("no PostgreSQL server was wanted")
+    }
+
+    /// The same of MariaDB.
+    pub(crate) fn mariadb(&self) -> Result<&Server> {
+        self.mariadb.as_ref().context("no MariaDB server was wanted")
     }
 
     /// Waits until no server is busy with what the last run left it.
     pub(crate) fn settle(&self) -> Result<()> {
-        self.redis.as_ref().map_or(Ok(()), Server::settle)?;
-        self.postgres.as_ref().map_or(Ok(()), Postgres::settle)
+        self.redis.as_ref().map_or(Ok(()), Redis::settle)?;
+        self.postgres.iter().chain(&self.mariadb).try_for_each(Server::settle)
     }
 
     pub(crate) fn metaferry(&self) -> Line {

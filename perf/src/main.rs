@@ -5,12 +5,16 @@ mod cases;
 mod formats;
 mod lab;
 mod machine;
+mod mariadb;
 mod measure;
 mod memory;
+mod plans;
 mod postgres;
 mod process;
+mod processor;
 mod redis;
 mod report;
+mod server;
 mod svg;
 
 use std::fs;
@@ -20,11 +24,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use cases::{GROUPS, Group};
 use formats::FORMATS;
 use lab::{Lab, Tools, Volume, Wanted};
 use machine::Machine;
+use mariadb::MARIADB;
 use measure::Outcome;
 use postgres::POSTGRES;
 use process::Ran;
@@ -67,6 +73,8 @@ enum Mode {
     Speed,
     /// Peak memory of every run, on a volume and on one ten times as large
     Memory,
+    /// How PostgreSQL and MariaDB plan the queries by which a volume is read; nothing is timed
+    Plans,
 }
 
 /// What is to be run.
@@ -101,6 +109,7 @@ fn run(args: Args) -> Result<()> {
     let (volumes, errors) = match bench.args.mode {
         Mode::Speed => bench.speed()?,
         Mode::Memory => memory::run(&bench)?,
+        Mode::Plans => return plans::run(&bench),
     };
     if let Some(path) = &bench.args.json {
         let text = serde_json::to_string_pretty(&report::document(&machine, &volumes))?;
@@ -113,12 +122,12 @@ fn run(args: Args) -> Result<()> {
 
 impl Bench {
     fn new(args: Args) -> Result<Self> {
-        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES);
+        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES).chain(MARIADB);
         if let Some(name) = args.only.iter().find(|name| !all().any(|group| group.name == **name)) {
             let names: Vec<&str> = all().map(|group| group.name).collect();
             bail!("there is no run {name}; there are {}", names.join(", "));
         }
-        if args.svg.is_some() && args.mode == Mode::Memory {
+        if args.svg.is_some() && args.mode != Mode::Speed {
             bail!("only speed can be drawn");
         }
         let wanted = |group: &&Group| args.only.is_empty() || args.only.iter().any(|name| name == group.name);
@@ -128,7 +137,7 @@ impl Bench {
 
     fn speed(&self) -> Result<(Vec<Value>, Vec<String>)> {
         let Args { files, runs, .. } = self.args;
-        let volume = Volume { files, directories: files / 10 };
+        let volume = self.volume();
         let set = self.run(volume, runs, true)?;
         println!("{}", report::table(volume, &set.outcomes));
         if let Some(path) = &self.args.svg {
@@ -138,14 +147,25 @@ impl Bench {
         Ok((vec![set.json], report::errors(&set.outcomes)))
     }
 
-    /// Makes a volume and runs every group on it.
-    fn run(&self, volume: Volume, runs: u32, peers: bool) -> Result<Set> {
+    /// The volume that is asked for.
+    fn volume(&self) -> Volume {
+        let files = self.args.files;
+        Volume { files, directories: files / 10 }
+    }
+
+    /// Where it is made.
+    fn folder(&self) -> Result<TempDir> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("metaferry-perf-").disable_cleanup(self.args.keep);
-        let folder = match &self.args.dir {
+        Ok(match &self.args.dir {
             Some(dir) => builder.tempdir_in(dir)?,
             None => builder.tempdir()?,
-        };
+        })
+    }
+
+    /// Makes a volume and runs every group on it.
+    fn run(&self, volume: Volume, runs: u32, peers: bool) -> Result<Set> {
+        let folder = self.folder()?;
         let wanted = Wanted { stores: self.groups.iter().flat_map(|group| group.stores).copied().collect(), peers };
         let lab = Lab::new(Tools::find()?, folder.path(), volume, wanted)?;
         println!("{} files, {} rows, SQLite file with a {}", volume.files, lab.moved.rows, lab.journal()?);

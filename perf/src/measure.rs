@@ -48,6 +48,13 @@ impl Measured {
         self.spread().map(|spread| spread.median)
     }
 
+    /// Seconds of processor time that the median run took, of the process and of servers.
+    pub(crate) fn cpu(&self, of: fn(&Ran) -> Option<f64>) -> Option<f64> {
+        let mut seconds: Vec<f64> = self.runs.iter().filter_map(of).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds.get(seconds.len().checked_sub(1)? / 2).copied()
+    }
+
     pub(crate) fn peak_kib(&self) -> Option<u64> {
         self.runs.iter().filter_map(|ran| ran.peak_kib).max()
     }
@@ -114,7 +121,7 @@ mod tests {
     use super::*;
 
     fn measured(who: Who, goal: Goal, seconds: &[f64]) -> Measured {
-        let runs = seconds.iter().map(|&seconds| Ran { seconds, peak_kib: None, bytes: 0 }).collect();
+        let runs = seconds.iter().map(|&seconds| Ran::lasting(seconds)).collect();
         Measured { tool: "tool", who, goal, runs, error: None }
     }
 

@@ -1,27 +1,42 @@
-//! A PostgreSQL server of our own, with default settings but for its place, that ends when it is dropped; and the table of
-//! runs with it.
+//! PostgreSQL: how its servers are run, the table of runs with them, and the plans they make.
 
-use std::fs::{self, File, Permissions};
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use crate::cases::{Case, Goal, Group, Store, Who, dump, juicefs, juicefs_dump, juicefs_load, load, ours};
 use crate::lab::Lab;
+use crate::plans::Planned;
 use crate::process::{Line, Ran};
+use crate::server::{Brand, Server, as_user};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A server that listens on this machine alone.
-#[derive(Debug)]
-pub(crate) struct Postgres {
-    child: Child,
-    port: u16,
-}
+/// How servers of PostgreSQL are run.
+pub(crate) static BRAND: Brand = Brand {
+    name: "PostgreSQL",
+    make: |folder| {
+        let mut made = command("initdb")?;
+        made.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]).arg(folder.join("data"));
+        Ok(made)
+    },
+    serve: |folder, port| {
+        let mut served = command("postgres")?;
+        served.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string(), "-k"]).arg(folder);
+        Ok(served)
+    },
+    program: |name, port| {
+        let line = Line::new(programs()?.join(name));
+        Ok(line.arg("-h").arg("127.0.0.1").arg("-U").arg("postgres").arg("-p").arg(port.to_string()))
+    },
+    ask: |port, database, sql| {
+        let line = (BRAND.program)("psql", port)?;
+        Ok(line.arg("-X").arg("-q").arg("-A").arg("-t").arg("-c").arg(sql).arg(database))
+    },
+    url: |port, database| format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable"),
+    home: "postgres",
+    settle: |server| server.ask("postgres", "CHECKPOINT").map(drop),
+};
 
 /// The folder of the newest version's programs; Debian has it on nobody's PATH.
 fn programs() -> Result<PathBuf> {
@@ -30,93 +45,12 @@ fn programs() -> Result<PathBuf> {
     newest.filter(|folder| folder.join("initdb").exists()).context("PostgreSQL is not installed")
 }
 
-/// A program of the server's, not run as root: it refuses that.
 fn command(program: &str) -> Result<Command> {
-    let program = programs()?.join(program);
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(Command::new(program));
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-    Ok(command)
-}
-
-impl Postgres {
-    /// Starts a server that keeps its files in `folder`.
-    pub(crate) fn start(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o777))?;
-        // Whoever the server runs as must get there.
-        folder.parent().map_or(Ok(()), |above| fs::set_permissions(above, Permissions::from_mode(0o755)))?;
-        let data = folder.join("data");
-        let mut made = command("initdb")?;
-        made.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]).arg(&data);
-        let output = made.output()?;
-        ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let log = File::create(folder.join("log"))?;
-        let child = command("postgres")?
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-k"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let server = Self { child, port };
-        let started = Instant::now();
-        while server.sql("postgres", "SELECT 1").is_err() {
-            if started.elapsed() > PATIENCE {
-                bail!("PostgreSQL does not answer; its log is in {}", folder.display());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(server)
-    }
-
-    /// The address of a database, as JuiceFS and metaferry spell it.
-    pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
-    }
-
-    /// A new empty database in place of one of that name.
-    pub(crate) fn empty(&self, database: &str) -> Result<String> {
-        self.sql("postgres", &format!("DROP DATABASE IF EXISTS {database}"))?;
-        self.sql("postgres", &format!("CREATE DATABASE {database}"))?;
-        self.settle()?;
-        Ok(self.url(database))
-    }
-
-    /// Writes out what earlier runs left in memory.
-    pub(crate) fn settle(&self) -> Result<()> {
-        self.sql("postgres", "CHECKPOINT")
-    }
-
-    fn at(&self, program: &str) -> Result<Line> {
-        let line = Line::new(programs()?.join(program));
-        Ok(line.arg("-h").arg("127.0.0.1").arg("-U").arg("postgres").arg("-p").arg(self.port.to_string()))
-    }
-
-    fn sql(&self, database: &str, sql: &str) -> Result<()> {
-        let mut psql = Command::new(programs()?.join("psql"));
-        psql.args(["-X", "-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string(), "-c", sql, database]);
-        let output = psql.output()?;
-        ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // A server that is gone already is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+    as_user("postgres", programs()?.join(program))
 }
 
 const fn pg(tool: &'static str, times: f64, run: fn(&Lab, &Path) -> Result<Ran>) -> Case {
-    Case { tool, who: Who::Postgres, goal: Goal::Times(times), run }
+    Case { tool, who: Who::Server, goal: Goal::Times(times), run }
 }
 
 /// Every group, in the order of the report.
@@ -157,7 +91,7 @@ pub(crate) static POSTGRES: &[Group] = &[
 ];
 
 fn pg_dump(lab: &Lab, folder: &Path) -> Result<Ran> {
-    let line = lab.postgres()?.at("pg_dump")?;
+    let line = lab.postgres()?.program("pg_dump")?;
     let (ran, _) = line.arg("-Fd").arg("-j2").arg("-Z0").arg("-f").arg("out").arg("volume").run(folder)?;
     Ok(ran)
 }
@@ -166,6 +100,48 @@ fn pg_restore(lab: &Lab, folder: &Path) -> Result<Ran> {
     pg_dump(lab, folder)?;
     let server = lab.postgres()?;
     server.empty("theirs")?;
-    let (ran, _) = server.at("pg_restore")?.arg("-j2").arg("-d").arg("theirs").arg("out").run(folder)?;
+    let (ran, _) = server.program("pg_restore")?.arg("-j2").arg("-d").arg("theirs").arg("out").run(folder)?;
     Ok(ran)
+}
+
+/// The plan of every statement that `read` has the server run, as the server logs it.
+pub(crate) fn plans(server: &Server, read: &dyn Fn() -> Result<()>) -> Result<Vec<Planned>> {
+    server.ask("postgres", "ALTER ROLE postgres SET session_preload_libraries = auto_explain")?;
+    server.ask("postgres", "ALTER ROLE postgres SET auto_explain.log_min_duration = 0")?;
+    let before = server.log("log")?.len();
+    read()?;
+    let log = server.log("log")?;
+    Ok(logged(log.get(before..).unwrap_or_default()))
+}
+
+/// The statements and plans in a log: each begins with a line of its own, and goes on in lines that are indented.
+fn logged(log: &str) -> Vec<Planned> {
+    let mut planned: Vec<Planned> = Vec::new();
+    let mut is_plan = false;
+    for line in log.lines() {
+        if let (Some(rest), Some(last)) = (line.strip_prefix('\t').filter(|_| is_plan), planned.last_mut()) {
+            match rest.strip_prefix("Query Text: ") {
+                Some(text) => text.clone_into(&mut last.statement),
+                None => last.plan.push(rest.to_owned()),
+            }
+            continue;
+        }
+        is_plan = line.contains("LOG:  duration: ") && line.ends_with(" plan:");
+        if is_plan {
+            planned.push(Planned::default());
+        }
+    }
+    planned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_are_found_in_a_log() {
+        let log = "x LOG:  duration: 1.0 ms  plan:\n\tQuery Text: COPY (SELECT 1) TO STDOUT\n\tResult\n\t  Filter\nx LOG:  end\n\tno\n";
+        let plan = vec!["Result".to_owned(), "  Filter".to_owned()];
+        assert_eq!(logged(log), [Planned { statement: "COPY (SELECT 1) TO STDOUT".to_owned(), plan }]);
+    }
 }

@@ -1,5 +1,5 @@
-//! Runs one whole process and tells how long it took and the most memory it held. What it prints goes to files, so that
-//! no pipe of ours slows it down.
+//! Runs one whole process and tells how long it took, on the wall and on the processor, and the most memory it held. What it
+//! prints goes to files, so that no pipe of ours slows it down.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,7 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::processor::Processor;
 
 const TIME: &str = "/usr/bin/time";
 /// How often the memory of a process is looked at where nothing else tells it.
@@ -19,10 +21,20 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Ran {
     /// Wall time.
     pub(crate) seconds: f64,
+    /// Seconds of processor time, its own and that of servers meanwhile; none where there was no process of its own.
+    pub(crate) cpu: Option<f64>,
+    pub(crate) server_cpu: Option<f64>,
     /// The most memory that was resident; none where there was no process of its own.
     pub(crate) peak_kib: Option<u64>,
     /// Bytes of what it made.
     pub(crate) bytes: u64,
+}
+
+impl Ran {
+    /// What is known of nothing but its duration.
+    pub(crate) fn lasting(seconds: f64) -> Self {
+        Self { seconds, cpu: None, server_cpu: None, peak_kib: None, bytes: 0 }
+    }
 }
 
 /// A command line.
@@ -30,16 +42,23 @@ pub(crate) struct Ran {
 pub(crate) struct Line {
     program: PathBuf,
     arguments: Vec<OsString>,
+    input: Option<PathBuf>,
     accepted: i32,
 }
 
 impl Line {
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), accepted: 0 }
+        Self { program: program.into(), arguments: Vec::new(), input: None, accepted: 0 }
     }
 
     pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Reads this file as its standard input.
+    pub(crate) fn input(mut self, path: PathBuf) -> Self {
+        self.input = Some(path);
         self
     }
 
@@ -68,8 +87,10 @@ impl Line {
         } else {
             Command::new(&self.program)
         };
-        command.args(&self.arguments).current_dir(folder).stdin(Stdio::null());
+        let input = self.input.as_ref().map_or_else(|| Ok(Stdio::null()), |path| File::open(path).map(Stdio::from))?;
+        command.args(&self.arguments).current_dir(folder).stdin(input);
         command.stdout(File::create(&output)?).stderr(File::create(&errors)?);
+        let before = Processor::look();
         let started = Instant::now();
         let mut child = command.spawn().with_context(|| self.shown())?;
         let (status, peak_kib) = if has_gnu_time() {
@@ -84,7 +105,18 @@ impl Line {
             let complaint = fs::read_to_string(&errors).unwrap_or_default();
             bail!("{}: {status}: {}", self.shown(), tail(&complaint));
         }
-        Ok((Ran { seconds, peak_kib, bytes: 0 }, said))
+        let (cpu, server_cpu) = before.zip(Processor::look()).map_or((None, None), |(before, after)| {
+            (Some(after.ended - before.ended), Some(after.living - before.living))
+        });
+        Ok((Ran { cpu, server_cpu, peak_kib, ..Ran::lasting(seconds) }, said))
+    }
+
+    /// Runs it for what it says.
+    pub(crate) fn say(&self) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        let output = command.args(&self.arguments).stdin(Stdio::null()).output().with_context(|| self.shown())?;
+        ensure!(output.status.success(), "{}: {}", self.shown(), tail(&String::from_utf8_lossy(&output.stderr)));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

@@ -17,12 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that listens on this machine alone.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct Redis {
     child: Child,
     port: u16,
 }
 
-impl Server {
+impl Redis {
     /// Starts a server that keeps its files in `folder`.
     pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
@@ -110,11 +110,11 @@ impl Server {
         if read != bytes {
             bail!("SYNC: {read} of {bytes} bytes");
         }
-        Ok(Ran { seconds: started.elapsed().as_secs_f64(), peak_kib: None, bytes })
+        Ok(Ran { bytes, ..Ran::lasting(started.elapsed().as_secs_f64()) })
     }
 }
 
-impl Drop for Server {
+impl Drop for Redis {
     fn drop(&mut self) {
         // A server that is gone already is what is wanted.
         drop(self.child.kill());

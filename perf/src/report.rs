@@ -11,12 +11,13 @@ use crate::measure::{Measured, Outcome};
 /// The number of files for which the goals are set.
 const GOAL_FILES: u64 = 1_000_000;
 
-const LEGEND: &str = "spread: slowest by fastest run. times: how many times as fast metaferry is, by the medians. peak: of the process, not of a server.";
+const LEGEND: &str = "spread: slowest by fastest run. times: how many times as fast metaferry is, by the medians. cpu, server: seconds of processor time of the process, and of the servers meanwhile. peak: of the process, not of a server.";
 
 /// The table of a report.
 pub(crate) fn table(volume: Volume, outcomes: &[Outcome]) -> String {
     let with_goals = volume.files == GOAL_FILES;
-    let head = ["run", "tool", "min s", "median s", "max s", "spread", "times", "peak MiB", "MB", "goal"];
+    let head =
+        ["run", "tool", "min s", "median s", "max s", "spread", "times", "cpu s", "server s", "peak MiB", "MB", "goal"];
     let mut table = empty(&head);
     for outcome in outcomes {
         for case in &outcome.cases {
@@ -30,6 +31,8 @@ pub(crate) fn table(volume: Volume, outcomes: &[Outcome]) -> String {
                 number(spread.map(|spread| spread.max), 2),
                 number(spread.map(|spread| spread.max / spread.min), 2),
                 number(outcome.times(case), 2),
+                number(case.cpu(|ran| ran.cpu), 2),
+                number(case.cpu(|ran| ran.server_cpu), 2),
                 number(case.peak_kib().map(mebibytes), 0),
                 number(case.bytes().map(|bytes| bytes as f64 / 1e6), 1),
                 goal,
@@ -65,7 +68,8 @@ pub(crate) fn document(machine: &Machine, volumes: &[Value]) -> Value {
 fn case_json(outcome: &Outcome, case: &Measured) -> Value {
     json!({
         "tool": case.tool, "seconds": case.runs.iter().map(|ran| ran.seconds).collect::<Vec<_>>(),
-        "median_seconds": case.median(), "times": outcome.times(case), "peak_kib": case.peak_kib(),
+        "median_seconds": case.median(), "cpu_seconds": case.runs.iter().map(|ran| ran.cpu).collect::<Vec<_>>(),
+        "server_cpu_seconds": case.runs.iter().map(|ran| ran.server_cpu).collect::<Vec<_>>(), "times": outcome.times(case), "peak_kib": case.peak_kib(),
         "bytes": case.bytes(), "goal_holds": outcome.holds(case), "error": case.error,
     })
 }
