@@ -91,15 +91,17 @@ impl Session {
     pub(super) fn copy_out(&mut self, sql: &str, each: &mut dyn FnMut(&Tuple<'_>) -> Result<()>) -> Result<()> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
-        runtime.block_on(async {
-            let begun = watched(stop, connection.copy_out_raw(sql)).await?;
-            let mut parts = begun.map_err(|error| failure(shown, error))?;
+        // Watched as a whole: a server sends each row by itself, and a watch of its own costs more than that.
+        let work = async {
+            let failed = |error| failure(shown, error);
+            let mut parts = connection.copy_out_raw(sql).await.map_err(failed)?;
             let mut rows = Rows::default();
-            while let Some(part) = watched(stop, parts.try_next()).await?.map_err(|error| failure(shown, error))? {
+            while let Some(part) = parts.try_next().await.map_err(failed)? {
                 rows.feed(&part, each)?;
             }
             Ok(())
-        })
+        };
+        runtime.block_on(watched(stop, work))?
     }
 
     /// Sends rows, encoded one behind the other, to `COPY … FROM STDIN (FORMAT binary)`, and says how many the server took.
