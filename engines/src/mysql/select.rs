@@ -148,6 +148,15 @@ fn parents(schema: &Schema) -> Select {
     Select { sql, ranged: Some((node, "inode")), table: schema.plain_name(&tables::EDGE) }
 }
 
+/// The names that lead to some inodes, a list of them.
+pub(super) fn parents_of(inodes: &str, schema: &Schema) -> Select {
+    let sql = format!(
+        "SELECT inode, parent, count(*) FROM {} WHERE inode IN ({inodes}) GROUP BY inode, parent ORDER BY inode, parent",
+        schema.name(&tables::EDGE)
+    );
+    query(sql, schema.plain_name(&tables::EDGE))
+}
+
 /// What planning asks of a table.
 pub(super) struct Probe<'p> {
     pub(super) session: &'p mut Session,

@@ -17,6 +17,7 @@ use super::preflight;
 use super::select::{self, Probe, Select};
 use super::session::Session;
 use crate::sql::batches::Batches;
+use crate::sql::parentless::Parentless;
 use crate::sql::plan;
 use crate::sql::pool::Pool;
 use crate::sql::rows::Stored;
@@ -71,6 +72,7 @@ pub(super) struct MysqlSnapshot {
     readers: usize,
     how: String,
     live_sessions: u64,
+    parentless: Parentless,
 }
 
 impl MysqlSnapshot {
@@ -96,7 +98,8 @@ impl MysqlSnapshot {
         let schema = select::schema(first, &address.prefix())?;
         let live_sessions = select::live_sessions(first, &schema)?;
         let (readers, sessions) = (sessions.len(), Pool::new(sessions));
-        Ok(Self { shown: address.to_string(), schema, sessions, readers, how, live_sessions })
+        let parentless = Parentless::default();
+        Ok(Self { shown: address.to_string(), schema, sessions, readers, how, live_sessions, parentless })
     }
 
     fn expect_setting(&self) -> Result<()> {
@@ -111,13 +114,27 @@ impl MysqlSnapshot {
         select::select(kind, &self.schema).ok_or_else(unknown)
     }
 
-    fn scan_kind(&self, kind: Kind, keys: (i64, i64), out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+    fn scan_kind(&self, kind: Kind, range: (u64, u64), out: &mut dyn Emit<JuiceFs>) -> Result<()> {
         let select = self.select(kind)?;
+        match kind {
+            Kind::Node => self.parentless.note(range, out, |out| self.read(kind, &select, range, out)),
+            Kind::Parent => match self.parentless.lists(range) {
+                None => self.read(kind, &select, range, out),
+                Some(lists) => lists
+                    .iter()
+                    .try_for_each(|inodes| self.read(kind, &select::parents_of(inodes, &self.schema), range, out)),
+            },
+            _ => self.read(kind, &select, range, out),
+        }
+    }
+
+    fn read(&self, kind: Kind, select: &Select, range: (u64, u64), out: &mut dyn Emit<JuiceFs>) -> Result<()> {
+        let keys = plan::keys(range);
         self.sessions.with(|session| {
             if kind == Kind::Counter {
                 select::left_behind(session, &self.schema, out)?;
             }
-            let mut reading = Reading { session, select: &select, keys, out };
+            let mut reading = Reading { session, select, keys, out };
             match kind {
                 Kind::Setting => reading.rows::<Setting>(),
                 Kind::Counter => reading.rows::<Counter>(),
@@ -196,11 +213,11 @@ impl Snapshot<JuiceFs> for MysqlSnapshot {
 
     fn scan(&self, partition: &Partition<JuiceFs>, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
         match partition.kind {
-            Some(kind) => self.scan_kind(kind, plan::keys(partition), out),
+            Some(kind) => self.scan_kind(kind, (partition.from, partition.to), out),
             None => Kind::all()
                 .iter()
                 .filter(|&&kind| select::select(kind, &self.schema).is_some())
-                .try_for_each(|&kind| self.scan_kind(kind, (i64::MIN, i64::MAX), out)),
+                .try_for_each(|&kind| self.scan_kind(kind, (0, u64::MAX), out)),
         }
     }
 

@@ -137,6 +137,15 @@ fn parents(schema: &Schema) -> Select {
     query(sql, schema.plain_name(&tables::EDGE))
 }
 
+/// The names that lead to some inodes, a list of them.
+pub(super) fn parents_of(inodes: &str, schema: &Schema) -> Select {
+    let sql = format!(
+        "SELECT inode, parent, count(*) FROM {} WHERE inode IN ({inodes}) GROUP BY inode, parent ORDER BY inode, parent",
+        schema.name(&tables::EDGE)
+    );
+    query(sql, schema.plain_name(&tables::EDGE))
+}
+
 /// Sessions that have not expired.
 pub(super) fn live_sessions(session: &mut Session, schema: &Schema) -> Result<u64> {
     if !schema.has(&tables::SESSION) {

@@ -18,12 +18,16 @@ use super::preflight;
 use super::select::{self, Select};
 use super::session::Session;
 use crate::sql::batches::Batches;
+use crate::sql::parentless::Parentless;
 use crate::sql::pool::Pool;
 use crate::sql::rows::Stored;
 use crate::sql::schema::Schema;
 
 /// Rows in a range of pages, about.
 const RANGE_ROWS: u64 = 1 << 16;
+
+/// Every page.
+const ALL: (u64, u64) = (0, u64::MAX);
 
 /// The first version of the server that finds a range of pages at once, as a number.
 const FIRST_WITH_RANGES: i64 = 140_000;
@@ -66,6 +70,7 @@ pub(super) struct PostgresSnapshot {
     /// Why there is but one reader.
     alone: Option<String>,
     live_sessions: u64,
+    parentless: Parentless,
 }
 
 impl PostgresSnapshot {
@@ -95,6 +100,7 @@ impl PostgresSnapshot {
             has_ranges: version >= FIRST_WITH_RANGES,
             alone,
             live_sessions,
+            parentless: Parentless::default(),
         })
     }
 
@@ -118,6 +124,19 @@ impl PostgresSnapshot {
 
     fn scan_kind(&self, kind: Kind, pages: Option<(u64, u64)>, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
         let select = self.select(kind)?;
+        match kind {
+            Kind::Node => self.parentless.note(pages.unwrap_or(ALL), out, |out| self.read(kind, &select, pages, out)),
+            Kind::Parent => match self.parentless.lists(ALL) {
+                None => self.read(kind, &select, None, out),
+                Some(lists) => lists
+                    .iter()
+                    .try_for_each(|inodes| self.read(kind, &select::parents_of(inodes, &self.schema), None, out)),
+            },
+            _ => self.read(kind, &select, pages, out),
+        }
+    }
+
+    fn read(&self, kind: Kind, select: &Select, pages: Option<(u64, u64)>, out: &mut dyn Emit<JuiceFs>) -> Result<()> {
         self.sessions.with(|session| {
             if kind == Kind::Counter {
                 select::left_behind(session, &self.schema, out)?;

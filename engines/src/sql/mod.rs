@@ -7,6 +7,7 @@ pub(crate) mod ddl;
 pub(crate) mod keys;
 pub(crate) mod loader;
 pub(crate) mod marks;
+pub(crate) mod parentless;
 pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod room;

@@ -74,13 +74,13 @@ pub(crate) fn partitions(kind: Kind, ranges: &[Range]) -> impl Iterator<Item = P
 }
 
 /// The first and the last key of a partition.
-pub(crate) fn keys(partition: &Partition<JuiceFs>) -> (i64, i64) {
-    let last = if partition.to == u64::MAX { i64::MAX } else { key(partition.to.saturating_sub(1)) };
-    (key(partition.from), last)
+pub(crate) fn keys((from, to): (u64, u64)) -> (i64, i64) {
+    let last = if to == u64::MAX { i64::MAX } else { key(to.saturating_sub(1)) };
+    (key(from), last)
 }
 
 /// A key as a number of a partition, in the same order.
-fn ordinal(key: i64) -> u64 {
+pub(crate) fn ordinal(key: i64) -> u64 {
     key.cast_unsigned() ^ 1 << 63
 }
 

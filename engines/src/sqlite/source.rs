@@ -154,7 +154,7 @@ impl Snapshot<JuiceFs> for SqliteSnapshot {
                 select::left_behind(connection, &self.schema, out).map_err(|error| failure(&self.path, error))
             })?;
         }
-        let (first, last) = keys(partition);
+        let (first, last) = keys((partition.from, partition.to));
         let mut next = Some(first);
         while let Some(from) = next.filter(|&from| from <= last) {
             let page = self.page(kind, select, (from, last))?;
