@@ -97,6 +97,22 @@ impl<'c> Tuple<'c> {
         Ok(Some(tuple))
     }
 
+    /// The cells as a statement has them, by their columns.
+    pub(super) fn values(&self, columns: &[Column], sql: &mut String) {
+        for (index, column) in columns.iter().enumerate() {
+            let hex =
+                || self.cell(index).unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            sql.push_str(if index == 0 { "" } else { "," });
+            *sql += &match column.holds {
+                Type::Name | Type::Text => format!("convert_from(decode('{}','hex'),'UTF8')", hex()),
+                Type::Bytes(_) | Type::Blob | Type::LongBlob => format!("decode('{}','hex')", hex()),
+                Type::Int | Type::Long | Type::Serial | Type::IntSerial => {
+                    self.integer(index).ok().flatten().map_or_else(|| "NULL".to_owned(), |number| number.to_string())
+                }
+            };
+        }
+    }
+
     /// A cell as it is.
     fn cell(&self, index: usize) -> Option<&'c [u8]> {
         self.cells.get(index).copied().flatten()

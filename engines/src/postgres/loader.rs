@@ -1,4 +1,5 @@
-//! A loader: encodes batches for COPY, one stretch of rows a table, and sends a stretch once it is long. It runs nothing else.
+//! A loader: encodes batches for COPY, one stretch of rows a table, and sends a stretch once it is long. What is left at the
+//! end and short goes as values of statements, all at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use metaferry_codecs::juicefs::tables::{Column, Widths};
 use metaferry_pipeline::{Error, Result};
 
-use super::cells::Encoder;
+use super::cells::{Encoder, HEADER, Rows};
 use super::session::Session;
 use super::target::Shared;
 use crate::sql::bind::{Binder, Bound, Put, Unfit, columns};
@@ -17,6 +18,9 @@ use crate::sql::loader::Tables;
 const FULL: usize = 4 << 20;
 /// What one loader holds back at most, in bytes.
 const HELD: usize = 12 << 20;
+/// A stretch that is no longer than this, in bytes, is short: each COPY ends with two small packets, of which a system may
+/// keep the second back until the first is acknowledged, for 40 ms.
+const SHORT: usize = 64 << 10;
 
 /// A worker's hand on a target.
 pub(super) struct PostgresLoader {
@@ -29,7 +33,8 @@ pub(super) struct PostgresLoader {
 
 /// Rows of one table that wait to be sent.
 struct Stretch {
-    sql: String,
+    /// The table and its columns, in a statement.
+    into: String,
     columns: Vec<Column>,
     bytes: Vec<u8>,
     rows: u64,
@@ -40,8 +45,7 @@ impl Stretch {
     fn new<R: Bound>(name: &str, widths: Widths) -> Self {
         let columns = columns::<R>(widths);
         let names: Vec<_> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-        let sql = format!("COPY {name} ({}) FROM STDIN (FORMAT binary)", names.join(", "));
-        Self { sql, columns, bytes: Vec::new(), rows: 0 }
+        Self { into: format!("{name} ({})", names.join(", ")), columns, bytes: Vec::new(), rows: 0 }
     }
 
     /// Adds a row; `id` is its surrogate key.
@@ -57,12 +61,27 @@ impl Stretch {
         })
     }
 
+    fn copy(&self) -> String {
+        format!("COPY {} FROM STDIN (FORMAT binary)", self.into)
+    }
+
+    /// A statement that brings the rows itself.
+    fn insert(&self) -> Result<String> {
+        let mut sql = format!("INSERT INTO {} VALUES ", self.into);
+        let mut rows = Rows::default();
+        rows.feed::<Error>(HEADER, &mut |_| Ok(()))?;
+        rows.feed::<Error>(&self.bytes, &mut |row| {
+            sql.push_str(if sql.ends_with(')') { ",(" } else { "(" });
+            row.values(&self.columns, &mut sql);
+            sql.push(')');
+            Ok(())
+        })?;
+        Ok(sql)
+    }
+
     fn send(&mut self, session: &mut Session) -> Result<()> {
-        let taken = session.copy_in(&self.sql, &self.bytes)?;
-        if taken != self.rows {
-            let what = format!("{}: {} rows were sent to it, and it took {taken}", session.shown(), self.rows);
-            return Err(Error::corrupt(what));
-        }
+        let taken = session.copy_in(&self.copy(), &self.bytes)?;
+        expect(session, self.rows, taken)?;
         self.bytes.clear();
         self.rows = 0;
         Ok(())
@@ -73,7 +92,13 @@ impl Stretch {
 pub(super) fn encode_all<R: Bound>(rows: &[R], shared: &Shared) -> Result<(String, Vec<u8>)> {
     let mut stretch = Stretch::new::<R>(&shared.name(R::TABLE.name), shared.widths);
     rows.iter().try_for_each(|row| stretch.add(row, None, &mut Vec::new()))?;
-    Ok((stretch.sql, stretch.bytes))
+    Ok((stretch.copy(), stretch.bytes))
+}
+
+/// Sees that all rows arrived.
+fn expect(session: &Session, sent: u64, taken: u64) -> Result<()> {
+    let lost = || format!("{}: {sent} rows were sent to it, and it took {taken}", session.shown());
+    if taken == sent { Ok(()) } else { Err(Error::corrupt(lost())) }
 }
 
 impl PostgresLoader {
@@ -118,7 +143,12 @@ impl Tables for PostgresLoader {
 
     fn finish(mut self) -> Result<()> {
         let Self { stretches, session, .. } = &mut self;
-        stretches.values_mut().filter(|stretch| stretch.rows > 0).try_for_each(|stretch| stretch.send(session))?;
+        let left = stretches.values_mut().filter(|stretch| stretch.rows > 0);
+        let (short, long): (Vec<_>, Vec<_>) = left.partition(|stretch| stretch.bytes.len() <= SHORT);
+        long.into_iter().try_for_each(|stretch| stretch.send(session))?;
+        let statements = short.iter().map(|stretch| stretch.insert()).collect::<Result<Vec<_>>>()?;
+        let taken = session.insert(&statements.join(";"))?;
+        expect(session, short.iter().map(|stretch| stretch.rows).sum(), taken)?;
         self.session.close();
         Ok(())
     }

@@ -65,10 +65,16 @@ impl Session {
 
     /// Runs statements that return nothing of interest. What is put into them is quoted by whoever does.
     pub(super) fn run(&mut self, sql: &str) -> Result<()> {
+        self.insert(sql).map(drop)
+    }
+
+    /// Runs statements that bring rows, and says how many the server took.
+    pub(super) fn insert(&mut self, sql: &str) -> Result<u64> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
         let work = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())));
-        runtime.block_on(watched(stop, work))?.map(drop).map_err(|error| failure(shown, error))
+        let done = runtime.block_on(watched(stop, work))?.map_err(|error| failure(shown, error))?;
+        Ok(done.rows_affected())
     }
 
     /// The rows of a small answer.
