@@ -11,6 +11,9 @@ use crate::lab::{Lab, Tools, Wanted};
 use crate::server::Server;
 use crate::{mariadb, postgres};
 
+/// The most characters of a line that are printed.
+const WIDTH: usize = 320;
+
 /// A statement, and what the server says that it does for it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Planned {
@@ -42,8 +45,8 @@ fn print(title: &str, planned: &[Planned]) {
     }
     println!("\n{title}");
     for (count, Planned { statement, plan }) in sorts.values() {
-        println!("\n{count} x {statement}");
-        plan.iter().for_each(|line| println!("    {line}"));
+        println!("\n{count} x {}", short(statement));
+        plan.iter().for_each(|line| println!("    {}", short(line)));
     }
 }
 
@@ -53,10 +56,12 @@ fn shape(plan: &[String]) -> Vec<String> {
     steps.collect()
 }
 
+/// Numbers are all the same, and so are lists of them.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {
         match character {
+            '0'..='9' if out.ends_with("#,") => drop(out.pop()),
             '0'..='9' if out.ends_with('#') => {}
             '0'..='9' => out.push('#'),
             other => out.push(other),
@@ -65,13 +70,24 @@ fn without_numbers(text: &str) -> String {
     out
 }
 
+/// The beginning of a line; a list of inodes is long.
+fn short(line: &str) -> String {
+    let mut short: String = line.chars().take(WIDTH).collect();
+    if short.len() < line.len() {
+        short.push('…');
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_sort_of_query_is_told_whatever_its_numbers() {
-        assert_eq!(without_numbers("a >= '(512,0)' x1"), "a >= '(#,#)' x#");
+        assert_eq!(without_numbers("a >= '(512,0)' x1"), "a >= '(#)' x#");
+        assert_eq!(without_numbers("a IN (12,3,456)"), "a IN (#)");
+        assert_eq!((short("a"), short(&"a".repeat(WIDTH + 1)).chars().count()), ("a".to_owned(), WIDTH + 1));
         let plan = |rows| vec![format!("Tid Range Scan on t  (cost=0.01..9.31 rows={rows} width=4)")];
         assert_eq!(shape(&plan(1)), shape(&plan(20)));
     }
