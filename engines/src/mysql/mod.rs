@@ -92,7 +92,7 @@ fn said(error: &ServerError) -> (ErrorKind, &'static str, &'static str) {
         1044 | 1045 | 1698 => (Config, "the server does not let us in", "look at user, password and database"),
         1049 => (Config, "there is no such database", "create it first, it is not done here"),
         1142 | 1143 | 1227 | 1370 => (Refused, "the user may not do that", "grant the user what is missing"),
-        1290 | 1792 | 1836 => (Refused, "the server is read-only", "name the primary server"),
+        1290 | 1792 | 1836 => (Refused, "nothing may be written there", "name the primary server"),
         1021 | 1114 => (Engine, "the server's disk is full", "make room on the server"),
         1040 | 1203 | 1226 => (Engine, "the server takes no more connections", "go on with fewer --threads"),
         1153 => (Engine, "a row is larger than max_allowed_packet", "raise it on the server"),

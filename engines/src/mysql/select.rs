@@ -50,8 +50,30 @@ pub(super) fn tables(session: &mut Session, prefix: &str) -> Result<Vec<String>>
 pub(super) fn schema(session: &mut Session, prefix: &str) -> Result<Schema> {
     let sql = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = DATABASE()";
     let found = session.ask(sql)?;
-    let found = found.iter().filter_map(|row| Some((cell(row, 0)?, cell(row, 1)?)));
+    let found: Vec<(String, String)> = found.iter().filter_map(|row| Some((cell(row, 0)?, cell(row, 1)?))).collect();
+    expect_sight(session, prefix, &found)?;
     Schema::new(&session.shown(), prefix, DIALECT.quote, found)
+}
+
+/// The server lists what the account may read, and no more: what it does not list has to be missing, not hidden.
+fn expect_sight(session: &mut Session, prefix: &str, found: &[(String, String)]) -> Result<()> {
+    let is_ours = |name: &str| tables::ALL.iter().any(|table| name.strip_prefix(prefix) == Some(table.name));
+    if !found.iter().any(|(table, _)| is_ours(table)) {
+        return Ok(());
+    }
+    for table in tables::ALL {
+        let name = format!("{prefix}{}", table.name);
+        let listed: Vec<_> = found.iter().filter(|(table, _)| *table == name).map(|(_, column)| column).collect();
+        let mut unlisted = table.columns.iter().filter(|column| !listed.iter().any(|name| *name == column.name));
+        let (quoted, is_listed) = (DIALECT.quoted(&name), !listed.is_empty());
+        let look = |what: &str| format!("SELECT {what} FROM {quoted} LIMIT 0");
+        if !is_listed {
+            session.is_there(&look("1"))?;
+        } else {
+            unlisted.try_for_each(|column| session.is_there(&look(&DIALECT.quoted(column.name))).map(drop))?;
+        }
+    }
+    Ok(())
 }
 
 /// How a kind is read; `None` where the volume's version has no table for it.

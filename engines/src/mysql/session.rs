@@ -18,15 +18,20 @@ use crate::sql::watched::{TICK, watched};
 const CONNECT: Duration = Duration::from_secs(30);
 /// What is sent of a file at once, in bytes.
 const SEND_BYTES: usize = 256 << 10;
-/// What each session asks of its server, and of it alone: no timeout ends what it does, nothing is cut to fit.
+/// What each session asks of its server, and of it alone: no timeout ends what it does, no lock is waited for without end,
+/// nothing is cut to fit.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', \
-     wait_timeout = 31536000, net_write_timeout = 31536000, net_read_timeout = 31536000 \
+     wait_timeout = 31536000, lock_wait_timeout = 5, net_write_timeout = 31536000, net_read_timeout = 31536000 \
      /*M!100301 , max_statement_time = 0, idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */ \
      /*!80003 , max_execution_time = 0, information_schema_stats_expiry = 0 */",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 ];
+
+/// What a server says of a column and of a table that are not there.
+const NO_COLUMN: u16 = 1054;
+const NO_TABLE: u16 = 1146;
 
 /// One connection, in a thread of its own while it is used.
 pub(super) struct Session {
@@ -45,14 +50,19 @@ pub(super) struct Taken {
 impl Session {
     /// Connects.
     pub(super) fn open(address: &MysqlAddress, stop: &Stop) -> Result<Self> {
+        Self::open_within(address, CONNECT, stop)
+    }
+
+    /// Connects, if that takes no longer.
+    pub(super) fn open_within(address: &MysqlAddress, patience: Duration, stop: &Stop) -> Result<Self> {
         stop.check()?;
         let shown = address.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|cause| Error::engine(format!("{shown}: a runtime"), cause))?;
-        let connecting = async { watched(stop, tokio::time::timeout(CONNECT, connect(address))).await };
+        let connecting = async { watched(stop, tokio::time::timeout(patience, connect(address))).await };
         let connection = runtime
             .block_on(connecting)?
-            .map_err(|_| Error::new(ErrorKind::Engine, format!("{shown}: no answer in {} s", CONNECT.as_secs())))?
+            .map_err(|_| Error::new(ErrorKind::Engine, format!("{shown}: no answer in {} s", patience.as_secs())))?
             .map_err(|error| failure(&shown, error))?;
         let mut session = Self { runtime, connection, shown, stop: stop.clone() };
         session.run_all(&SETTINGS)?;
@@ -74,6 +84,17 @@ impl Session {
     /// Runs one statement after the other.
     pub(super) fn run_all<S: AsRef<str>>(&mut self, statements: &[S]) -> Result<()> {
         statements.iter().try_for_each(|sql| self.run(sql.as_ref()))
+    }
+
+    /// Whether what a statement names is there; an error where the account may not know.
+    pub(super) fn is_there(&mut self, sql: &str) -> Result<bool> {
+        self.stop.check()?;
+        let Self { runtime, connection, shown, stop } = self;
+        match runtime.block_on(watched(stop, connection.query_drop(sql)))? {
+            Ok(()) => Ok(true),
+            Err(mysql_async::Error::Server(error)) if matches!(error.code, NO_COLUMN | NO_TABLE) => Ok(false),
+            Err(error) => Err(failure(shown, error)),
+        }
     }
 
     /// The rows of a small answer.

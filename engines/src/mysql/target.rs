@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Setting, setting};
@@ -16,14 +17,18 @@ use super::session::{Session, cell};
 use super::{DIALECT, type_name};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
-use crate::sql::marks::{AMENDED, LINKS, MARK, link_count, waiting};
+use crate::sql::marks::{AMENDED, LINKS, MARK, in_doubt, link_count, waiting};
 
 /// What every session of a target asks for; tables of others would know no transactions.
 const SETTINGS: &str = "SET SESSION default_storage_engine = InnoDB, lock_wait_timeout = 60";
-/// How long what is left of a load that failed is waited for.
-const CLEAR: &str = "SET SESSION lock_wait_timeout = 10";
-/// How long the lock of another load is waited for, in seconds: the session of one that has just died lives on for a moment.
-const BURIAL: u64 = 5;
+/// How long a server that says nothing is waited for to clear what a load has left.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long the locks of another load are waited for, and those of our own one that failed, and how long between two looks.
+const BURIAL: Duration = Duration::from_secs(5);
+const OWN_BURIAL: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Sessions of a load, at most. Each holds a lock of its own, named by its number.
+const SESSIONS: usize = 32;
 /// What is sent of one table at once as a file, in bytes.
 const FILE_BYTES: usize = 4 << 20;
 /// The same as values of a statement, which is one packet.
@@ -40,6 +45,9 @@ pub(super) struct Shared {
     /// How many bytes of them at once.
     pub(super) full: usize,
     stop: Stop,
+    /// What the locks of a load into this database are called, and how many sessions have one.
+    lock: String,
+    sessions: AtomicUsize,
 }
 
 impl Shared {
@@ -52,7 +60,11 @@ impl Shared {
     pub(super) fn session(&self) -> Result<Session> {
         let mut session = Session::open(&self.address, &self.stop)?;
         session.run(SETTINGS)?;
-        Ok(session)
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
+        match session.number(&format!("SELECT GET_LOCK('{} {number}', 0)", self.lock))? {
+            1 => Ok(session),
+            _ => Err(under_way(&session)),
+        }
     }
 }
 
@@ -75,19 +87,16 @@ impl Target {
     /// Locks a database, clears what a dead load has left in it, looks that no volume is there, and makes the tables.
     pub(super) fn claim(address: &MysqlAddress, widths: Widths, stop: &Stop) -> Result<Self> {
         let mut session = Session::open(address, stop)?;
-        session.run(SETTINGS)?;
         let (form, full) = match session.number("SELECT @@local_infile")? {
             0 => (Form::Values, VALUES_BYTES.min(packet(&mut session)? / 2)),
             _ => (Form::File, FILE_BYTES),
         };
         let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
-        let shared = Shared { address, prefix, widths, keys: Keys::new(), form, full, stop };
-        lock(&mut session, &shared.prefix)?;
-        match look(&mut session, &shared.prefix)? {
-            Found::Nothing { .. } => {}
-            Found::Leftovers => session.run_all(&drop_all(&shared))?,
-            Found::Occupied(error) => return Err(error),
-        }
+        let (lock, sessions) = (lock_name(&mut session, &prefix)?, AtomicUsize::new(1));
+        let shared = Shared { address, prefix, widths, keys: Keys::new(), form, full, stop, lock, sessions };
+        take(&mut session, &shared.lock, BURIAL)?;
+        clear_or_refuse(&mut session, &shared)?;
+        session.run(SETTINGS)?;
         let shared = Arc::new(shared);
         let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
         let mut target = Self { shared, session, is_settled: false, leftovers };
@@ -145,7 +154,7 @@ impl Target {
         session.run("START TRANSACTION")?;
         session.run(&format!("INSERT IGNORE INTO {counter} (name, value) VALUES {}", values.join(", ")))?;
         setting.send(session)?;
-        session.run("COMMIT")?;
+        session.run("COMMIT").map_err(in_doubt)?;
         leftovers.is_none = true;
         // A volume with a mark is one: whoever does not come to remove it has done no harm.
         drop(session.run(&format!("DROP TABLE {}", shared.name(MARK))));
@@ -154,15 +163,16 @@ impl Target {
 }
 
 impl Drop for Leftovers {
-    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark.
+    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark; a volume, since it
+    /// was committed, or is somebody else's by now, stays.
     fn drop(&mut self) {
         if self.is_none {
             return;
         }
         let clear = || {
-            let mut session = Session::open(&self.shared.address, &Stop::new())?;
-            session.run(CLEAR)?;
-            session.run_all(&drop_all(&self.shared))
+            let mut session = Session::open_within(&self.shared.address, SILENCE, &Stop::new())?;
+            take(&mut session, &self.shared.lock, OWN_BURIAL)?;
+            clear_or_refuse(&mut session, &self.shared)
         };
         drop(clear());
     }
@@ -173,15 +183,30 @@ fn packet(session: &mut Session) -> Result<usize> {
     session.number("SELECT @@max_allowed_packet").map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
-/// Locks a database for as long as the session lives.
-fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+/// What the locks of a load into a database are called, but for their numbers.
+fn lock_name(session: &mut Session, prefix: &str) -> Result<String> {
     let database: String = session.value("SELECT DATABASE()")?.unwrap_or_default();
-    let number = digest(format!("{database} {prefix}").as_bytes());
-    if session.number(&format!("SELECT GET_LOCK('metaferry {number:032x}', {BURIAL})"))? == 1 {
-        return Ok(());
+    Ok(format!("metaferry {:032x}", digest(format!("{database} {prefix}").as_bytes())))
+}
+
+/// Has a database alone: takes the first lock, once no session of another load has any.
+fn take(session: &mut Session, lock: &str, patience: Duration) -> Result<()> {
+    let others: Vec<_> = (1..SESSIONS).map(|number| format!("IS_FREE_LOCK('{lock} {number}')")).collect();
+    let (first, others) = (format!("SELECT GET_LOCK('{lock} 0', 0)"), format!("SELECT {}", others.join(" AND ")));
+    // The sessions of a load that has just died may live on for a moment.
+    let begun = Instant::now();
+    while session.number(&first)? != 1 || session.number(&others)? != 1 {
+        if begun.elapsed() > patience {
+            return Err(under_way(session));
+        }
+        std::thread::sleep(PAUSE);
     }
-    Err(Error::refused(format!("{}: another load into it is under way", session.shown()))
-        .hint("wait for it, or end its session on the server"))
+    Ok(())
+}
+
+fn under_way(session: &Session) -> Error {
+    Error::refused(format!("{}: another load into it is under way", session.shown()))
+        .hint("wait for it, or end its sessions on the server")
 }
 
 /// What is in a database.
@@ -212,6 +237,16 @@ pub(super) fn look(session: &mut Session, prefix: &str) -> Result<Found> {
     };
     let elsewhere = "a volume is loaded where no table of JuiceFS is; name another database or table_prefix";
     Ok(Found::Occupied(Error::refused(format!("{}: {found}", session.shown())).hint(elsewhere)))
+}
+
+/// Looks that no volume is there, and clears what a dead load has left.
+fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+    if let Found::Occupied(error) = look(session, &shared.prefix)? {
+        return Err(error);
+    }
+    // Where there is nothing to drop or to look at: whoever may not could not clear up after a load that fails.
+    session.is_there(&format!("SELECT 1 FROM {} LIMIT 0", shared.name(MARK)))?;
+    session.run_all(&drop_all(shared))
 }
 
 /// The name of the volume that is there.

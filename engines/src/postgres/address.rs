@@ -38,6 +38,8 @@ impl PostgresAddress {
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let query = Query::parse(query);
         let mut options = PgConnectOptions::new().application_name("metaferry").statement_cache_capacity(16);
+        // No number here has a fraction, and poolers do not let that parameter through.
+        options = options.extra_float_digits(None);
         options = host_of(options, host, &query).map_err(wrong)?;
         let user = unescape(user, false).map_err(wrong)?;
         if !user.is_empty() {

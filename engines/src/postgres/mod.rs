@@ -4,6 +4,7 @@
 mod address;
 mod cells;
 mod loader;
+mod pooled;
 mod preflight;
 mod select;
 mod session;
@@ -48,10 +49,18 @@ fn failure(shown: &dyn fmt::Display, error: sqlx::Error) -> Error {
         ("3D000", _) => (ErrorKind::Config, "there is no such database", Some("create it first, it is not done here")),
         ("3F000", _) => (ErrorKind::Config, "there is no such schema", Some("create it first, it is not done here")),
         ("42501", _) => (ErrorKind::Refused, "the user may not do that", Some("grant the user what is missing")),
-        ("25006", _) => (ErrorKind::Refused, "the server is read-only", Some("name the primary server")),
+        ("25006", _) => (
+            ErrorKind::Refused,
+            "nothing may be written there",
+            Some("name the primary server, and a user who may write: default_transaction_read_only is off for one"),
+        ),
         ("53100", _) => (ErrorKind::Engine, "the server's disk is full", Some("make room on the server")),
         ("53300", _) => (ErrorKind::Engine, "the server takes no more connections", Some("go on with fewer --threads")),
-        ("57P01" | "57P02" | "57P03", _) => (ErrorKind::Engine, "the server is shutting down or starting", None),
+        ("55P03", _) => {
+            (ErrorKind::Engine, "a lock could not be had", Some("see what else works on these tables, then try again"))
+        }
+        ("57P01", _) => (ErrorKind::Engine, "the server ended the session", None),
+        ("57P02" | "57P03", _) => (ErrorKind::Engine, "the server is shutting down or starting", None),
         ("57014", _) => (ErrorKind::Engine, "the server gave the statement up", None),
         ("23505", _) => {
             let what = "two rows have the same key, which a database in SQL cannot hold";

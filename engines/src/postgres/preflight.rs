@@ -2,13 +2,14 @@
 
 use metaferry_codecs::juicefs::Kind;
 use metaferry_pipeline::preflight::{Outlook, Remark, Room};
-use metaferry_pipeline::{Result, Stop};
+use metaferry_pipeline::{ErrorKind, Result, Stop};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::address::PostgresAddress;
+use super::pooled::expect_own;
 use super::select;
-use super::session::Session;
+use super::session::{CONNECT, Session};
 use super::target::{Found, look, schema};
 use crate::sql::room::Question;
 use crate::sql::size;
@@ -21,6 +22,7 @@ const ROW_BYTES: u64 = 150;
 /// What a volume is like that is to be read.
 pub(super) fn source(address: &PostgresAddress, rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
     let mut session = Session::open(address, stop)?;
+    session.begin(None, &[])?;
     let schema = select::schema(&mut session, &address.prefix())?;
     let live_sessions = select::live_sessions(&mut session, &schema)?;
     let mut remarks = vec![version(&mut session)?];
@@ -38,7 +40,11 @@ pub(super) fn source(address: &PostgresAddress, rooms: &[Room<Kind>], stop: &Sto
 
 /// What stands in the way of a load.
 pub(super) fn target(address: &PostgresAddress, outlook: &Outlook<Kind>, stop: &Stop) -> Result<Vec<Remark>> {
-    let mut session = Session::open(address, stop)?;
+    match expect_own(address, stop) {
+        Err(error) if error.kind() == ErrorKind::Refused => return Ok(vec![Remark::of("target", &error)]),
+        other => other?,
+    }
+    let mut session = Session::own(address, CONNECT, stop)?;
     let schema = schema(&mut session)?;
     let mut remarks = vec![version(&mut session)?];
     remarks.push(match look(&mut session, &address.prefix())? {

@@ -14,15 +14,27 @@ use super::failure;
 use crate::sql::watched::{TICK, watched};
 
 /// How long a server may take to let us in.
-const CONNECT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT: Duration = Duration::from_secs(30);
 /// What is sent of a COPY at once, in bytes.
 const SEND_BYTES: usize = 256 << 10;
+/// What is asked of the server for a session of ours: no timeout ends what it does, no lock is waited for without end.
+const PATIENT: [&str; 4] = [
+    "statement_timeout = 0",
+    "idle_in_transaction_session_timeout = 0",
+    "lock_timeout = '5s'",
+    "client_min_messages = error",
+];
+/// The same for timeouts that only later versions of the server have. It is a query, which fixes a snapshot.
+const PATIENT_LATER: &str = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
+const PATIENT_LATER_WHOLLY: &str = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 /// One connection, in a thread of its own while it is used.
 pub(super) struct Session {
     runtime: Runtime,
     connection: PgConnection,
     shown: String,
+    /// The quoted schema that is asked for.
+    schema: Option<String>,
     stop: Stop,
 }
 
@@ -33,29 +45,55 @@ impl From<Malformed> for Error {
 }
 
 impl Session {
-    /// Connects. No timeout of the server's ends what a session of ours does.
+    /// Connects. Nothing is asked of the session yet: behind a pooler the next statement may be another session's.
     pub(super) fn open(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
+        Self::open_within(address, CONNECT, stop)
+    }
+
+    fn open_within(address: &PostgresAddress, patience: Duration, stop: &Stop) -> Result<Self> {
         let shown = address.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|cause| Error::engine(format!("{shown}: a runtime"), cause))?;
         let connecting = async {
-            let connecting = tokio::time::timeout(CONNECT, PgConnection::connect_with(address.options()));
+            let connecting = tokio::time::timeout(patience, PgConnection::connect_with(address.options()));
             watched(stop, connecting).await
         };
         let connection = runtime.block_on(connecting)?;
         let connection = connection
-            .map_err(|_| Error::new(ErrorKind::Engine, format!("{shown}: no answer in {} s", CONNECT.as_secs())))?;
+            .map_err(|_| Error::new(ErrorKind::Engine, format!("{shown}: no answer in {} s", patience.as_secs())))?;
         let connection = connection.map_err(|error| failure(&shown, error))?;
-        let mut session = Self { runtime, connection, shown, stop: stop.clone() };
-        session.run(
-            "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-             SET client_min_messages = error",
-        )?;
-        if let Some(schema) = address.search_path() {
-            let schema = schema.trim_matches('"').replace('"', "\"\"");
-            session.run(&format!("SET search_path = \"{schema}\""))?;
-        }
+        let quoted = |schema: &str| format!("\"{}\"", schema.trim_matches('"').replace('"', "\"\""));
+        let schema = address.search_path().map(quoted);
+        Ok(Self { runtime, connection, shown, schema, stop: stop.clone() })
+    }
+
+    /// Connects for a session whose every statement is its own, as long as it lives.
+    pub(super) fn own(address: &PostgresAddress, patience: Duration, stop: &Stop) -> Result<Self> {
+        let mut session = Self::open_within(address, patience, stop)?;
+        let settings = session.settings("SET");
+        session.run(&settings)?;
+        session.ask(PATIENT_LATER_WHOLLY)?;
         Ok(session)
+    }
+
+    /// Begins to read at one point in time: that of its first query, or of the snapshot another one exported. The tables of
+    /// these quoted names can be read, and are not altered, until it ends.
+    pub(super) fn begin(&mut self, snapshot: Option<&str>, tables: &[String]) -> Result<()> {
+        let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ".to_owned() + &self.settings("SET LOCAL");
+        if let Some(snapshot) = snapshot {
+            sql += &format!("SET TRANSACTION SNAPSHOT '{}';", snapshot.replace('\'', "''"));
+        }
+        if !tables.is_empty() {
+            sql += &format!("LOCK TABLE {} IN ACCESS SHARE MODE;", tables.join(", "));
+        }
+        self.run(&sql)?;
+        self.ask(PATIENT_LATER).map(drop)
+    }
+
+    /// Statements that set what is asked of every session.
+    fn settings(&self, set: &str) -> String {
+        let schema = self.schema.iter().map(|schema| format!("{set} search_path = {schema};"));
+        PATIENT.iter().map(|setting| format!("{set} {setting};")).chain(schema).collect()
     }
 
     /// The server, for messages.
@@ -71,7 +109,7 @@ impl Session {
     /// Runs statements that bring rows, and says how many the server took.
     pub(super) fn insert(&mut self, sql: &str) -> Result<u64> {
         self.stop.check()?;
-        let Self { runtime, connection, shown, stop } = self;
+        let Self { runtime, connection, shown, stop, .. } = self;
         let work = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())));
         let done = runtime.block_on(watched(stop, work))?.map_err(|error| failure(shown, error))?;
         Ok(done.rows_affected())
@@ -80,7 +118,7 @@ impl Session {
     /// The rows of a small answer.
     pub(super) fn ask(&mut self, sql: &str) -> Result<Vec<PgRow>> {
         self.stop.check()?;
-        let Self { runtime, connection, shown, stop } = self;
+        let Self { runtime, connection, shown, stop, .. } = self;
         let work = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())));
         runtime.block_on(watched(stop, work))?.map_err(|error| failure(shown, error))
     }
@@ -96,7 +134,7 @@ impl Session {
     /// Hands out the rows of `COPY … TO STDOUT (FORMAT binary)`. An error leaves the session in no state to be used.
     pub(super) fn copy_out(&mut self, sql: &str, each: &mut dyn FnMut(&Tuple<'_>) -> Result<()>) -> Result<()> {
         self.stop.check()?;
-        let Self { runtime, connection, shown, stop } = self;
+        let Self { runtime, connection, shown, stop, .. } = self;
         // Watched as a whole: a server sends each row by itself, and a watch of its own costs more than that.
         let work = async {
             let failed = |error| failure(shown, error);
@@ -113,7 +151,7 @@ impl Session {
     /// Sends rows, encoded one behind the other, to `COPY … FROM STDIN (FORMAT binary)`, and says how many the server took.
     pub(super) fn copy_in(&mut self, sql: &str, rows: &[u8]) -> Result<u64> {
         self.stop.check()?;
-        let Self { runtime, connection, shown, stop } = self;
+        let Self { runtime, connection, shown, stop, .. } = self;
         runtime.block_on(async {
             let work = async {
                 let mut copy = connection.copy_in_raw(sql).await?;

@@ -77,12 +77,16 @@ impl PostgresSnapshot {
     /// Opens a volume, formatted or not.
     pub(super) fn open(address: &PostgresAddress, readers: usize, stop: &Stop) -> Result<Self> {
         let mut first = Session::open(address, stop)?;
-        first.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        first.begin(None, &[])?;
+        let tables = select::schema(&mut first, &address.prefix())?.quoted_names();
+        // What is altered between a snapshot and a lock would be read as if it were empty: locked first, then seen.
+        first.run("ROLLBACK")?;
+        first.begin(None, &tables)?;
         let schema = select::schema(&mut first, &address.prefix())?;
         let live_sessions = select::live_sessions(&mut first, &schema)?;
         let version = first.number("SELECT current_setting('server_version_num')::bigint")?;
         let mut sessions = vec![first];
-        let joined = (1..readers.max(1)).try_for_each(|_| join(&mut sessions, address, stop));
+        let joined = (1..readers.max(1)).try_for_each(|_| join(&mut sessions, address, &tables, stop));
         let alone = match joined {
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Stopped) => return Err(error),
             Err(error) => {
@@ -168,14 +172,13 @@ impl PostgresSnapshot {
 }
 
 /// Opens one more session, at the point in time of the first.
-fn join(sessions: &mut Vec<Session>, address: &PostgresAddress, stop: &Stop) -> Result<()> {
+fn join(sessions: &mut Vec<Session>, address: &PostgresAddress, tables: &[String], stop: &Stop) -> Result<()> {
     let Some(first) = sessions.first_mut() else { return Ok(()) };
     let exported = first.ask("SELECT pg_export_snapshot()")?;
     let exported = exported.first().map(|row| row.try_get::<String, _>(0)).transpose();
     let exported = exported.map_err(|error| failure(&address, error))?.unwrap_or_default();
     let mut session = Session::open(address, stop)?;
-    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    session.run(&format!("SET TRANSACTION SNAPSHOT '{}'", exported.replace('\'', "''")))?;
+    session.begin(Some(&exported), tables)?;
     sessions.push(session);
     Ok(())
 }

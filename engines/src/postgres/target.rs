@@ -13,19 +13,21 @@ use sqlx::Row;
 
 use super::address::PostgresAddress;
 use super::loader::encode_all;
-use super::session::Session;
+use super::pooled::expect_own;
+use super::session::{CONNECT, Session};
 use super::{DIALECT, failure};
 use crate::sql::first_counters;
 use crate::sql::keys::Keys;
-use crate::sql::marks::{AMENDED, LINKS, MARK, link_count, waiting};
+use crate::sql::marks::{AMENDED, LINKS, MARK, in_doubt, link_count, waiting};
 
 /// What a session of a load asks of its server, and of it alone.
-const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'";
-/// How long what is left of a load that failed is waited for.
-const CLEAR: &str = "SET lock_timeout = '10s'";
+const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'; SET lock_timeout = '60s'";
+/// How long a server that says nothing is waited for to clear what a load has left.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long the lock of another load is waited for, and how long between two looks at it.
+/// How long the lock of another load is waited for, and that of our own one that failed, and how long between two looks.
 const BURIAL: Duration = Duration::from_secs(5);
+const OWN_BURIAL: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the loaders of one target share.
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     pub(super) widths: Widths,
     pub(super) keys: Keys,
     pub(super) stop: Stop,
+    /// The number of the lock that keeps two loads apart: every session of a load shares it.
+    lock: i64,
 }
 
 impl Shared {
@@ -45,9 +49,12 @@ impl Shared {
 
     /// A session for loading.
     pub(super) fn session(&self) -> Result<Session> {
-        let mut session = Session::open(&self.address, &self.stop)?;
+        let mut session = Session::own(&self.address, CONNECT, &self.stop)?;
         session.run(FAST)?;
-        Ok(session)
+        match session.number(&format!("SELECT pg_try_advisory_lock_shared({})::int::bigint", self.lock))? {
+            1 => Ok(session),
+            _ => Err(under_way(&session)),
+        }
     }
 }
 
@@ -69,15 +76,14 @@ struct Leftovers {
 impl Target {
     /// Locks a schema, clears what a dead load has left in it, looks that it is empty, and makes the tables.
     pub(super) fn claim(address: &PostgresAddress, widths: Widths, stop: &Stop) -> Result<Self> {
-        let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
-        let shared = Shared { address, prefix, widths, keys: Keys::new(), stop };
-        let mut session = shared.session()?;
-        lock(&mut session, &shared.prefix)?;
-        match look(&mut session, &shared.prefix)? {
-            Found::Nothing { .. } => {}
-            Found::Leftovers => session.run(&drop_all(&shared))?,
-            Found::Occupied(error) => return Err(error),
-        }
+        expect_own(address, stop)?;
+        let mut session = Session::own(address, CONNECT, stop)?;
+        let (prefix, keys) = (address.prefix(), Keys::new());
+        let lock = lock_number(&mut session, &prefix)?;
+        let shared = Shared { address: address.clone(), prefix, widths, keys, stop: stop.clone(), lock };
+        take(&mut session, lock, BURIAL)?;
+        clear_or_refuse(&mut session, &shared)?;
+        session.run(FAST)?;
         let shared = Arc::new(shared);
         let leftovers = Leftovers { shared: Arc::clone(&shared), is_none: false };
         let mut target = Self { shared, session, is_settled: false, leftovers };
@@ -170,22 +176,23 @@ impl Target {
         ))?;
         let (sql, bytes) = encode_all(rows, &self.shared)?;
         self.session.copy_in(&sql, &bytes)?;
-        self.session.run("COMMIT")?;
+        self.session.run("COMMIT").map_err(in_doubt)?;
         self.leftovers.is_none = true;
         Ok(())
     }
 }
 
 impl Drop for Leftovers {
-    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark.
+    /// With a session of its own, which nobody has told to stop. What that does not reach bears the mark; what bears none,
+    /// since it was committed, or is somebody else's by now, stays.
     fn drop(&mut self) {
         if self.is_none {
             return;
         }
         let clear = || {
-            let mut session = Session::open(&self.shared.address, &Stop::new())?;
-            session.run(CLEAR)?;
-            session.run(&drop_all(&self.shared))
+            let mut session = Session::own(&self.shared.address, SILENCE, &Stop::new())?;
+            take(&mut session, self.shared.lock, OWN_BURIAL)?;
+            clear_or_refuse(&mut session, &self.shared)
         };
         drop(clear());
     }
@@ -196,29 +203,35 @@ pub(super) fn schema(session: &mut Session) -> Result<String> {
     let schema = session.ask("SELECT current_schema()::text")?;
     let schema = schema.first().and_then(|row| row.try_get::<Option<String>, _>(0).ok().flatten());
     let none = || {
-        Error::config(format!("{}: there is no such schema", session.shown()))
-            .hint("create it first, it is not done here")
+        Error::config(format!("{}: there is no such schema, or none that the user may use", session.shown()))
+            .hint("create it first and grant USAGE on it; that is not done here")
     };
     schema.ok_or_else(none)
 }
 
-/// Locks a schema for as long as the session lives.
-fn lock(session: &mut Session, prefix: &str) -> Result<()> {
+/// What the lock of a load into a schema is called.
+fn lock_number(session: &mut Session, prefix: &str) -> Result<i64> {
     let schema = schema(session)?;
-    let number = digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64;
-    // The session of a load that has just died may live on for a moment.
+    Ok(digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64)
+}
+
+/// Has a schema alone, then shares it with the load's other sessions: while any of them lives, nobody else has it.
+fn take(session: &mut Session, lock: i64, patience: Duration) -> Result<()> {
+    // The sessions of a load that has just died may live on for a moment.
     let begun = Instant::now();
-    loop {
-        if session.number(&format!("SELECT pg_try_advisory_lock({number})::int::bigint"))? == 1 {
-            return Ok(());
-        }
-        if begun.elapsed() > BURIAL {
-            break;
+    while session.number(&format!("SELECT pg_try_advisory_lock({lock})::int::bigint"))? != 1 {
+        if begun.elapsed() > patience {
+            return Err(under_way(session));
         }
         std::thread::sleep(PAUSE);
     }
-    Err(Error::refused(format!("{}: another load into it is under way", session.shown()))
-        .hint("wait for it, or end its session on the server"))
+    session.ask(&format!("SELECT pg_advisory_lock_shared({lock})"))?;
+    session.ask(&format!("SELECT pg_advisory_unlock({lock})")).map(drop)
+}
+
+fn under_way(session: &Session) -> Error {
+    Error::refused(format!("{}: another load into it is under way", session.shown()))
+        .hint("wait for it, or end its sessions on the server")
 }
 
 /// What is in a schema.
@@ -258,6 +271,15 @@ pub(super) fn look(session: &mut Session, prefix: &str) -> Result<Found> {
     let error = Error::refused(format!("{}: {found}", session.shown()));
     let elsewhere = "a volume is loaded where no table of JuiceFS is; name another database, schema or table_prefix";
     Ok(Found::Occupied(error.hint(elsewhere)))
+}
+
+/// Looks that no volume is there, and clears what a dead load has left.
+fn clear_or_refuse(session: &mut Session, shared: &Shared) -> Result<()> {
+    match look(session, &shared.prefix)? {
+        Found::Nothing { .. } => Ok(()),
+        Found::Leftovers => session.run(&drop_all(shared)),
+        Found::Occupied(error) => Err(error),
+    }
 }
 
 /// The name of the volume that is there.

@@ -1,6 +1,8 @@
-//! The tables that a load has besides those of the volume, all gone once it is committed. It knows no dialect.
+//! The tables that a load has besides those of the volume, all gone once it is committed; and a commit that was not
+//! answered. It knows no dialect.
 
 use metaferry_codecs::juicefs::tables::{self, Table, Type, Widths};
+use metaferry_pipeline::Error;
 
 /// The table that marks a target until a load into it is committed, behind the prefix.
 pub(crate) const MARK: &str = "metaferry";
@@ -18,4 +20,9 @@ pub(crate) fn link_count(widths: Widths) -> Type {
 /// The table in which rows wait that are to replace those of another.
 pub(crate) fn waiting(table: &str) -> String {
     format!("{MARK}_{table}")
+}
+
+/// A commit that failed. What can be reached is cleared all the same; what cannot may be there.
+pub(crate) fn in_doubt(error: Error) -> Error {
+    error.hint("where the connection was lost, the commit may have arrived all the same: look with metaferry info")
 }

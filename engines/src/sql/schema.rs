@@ -81,6 +81,11 @@ impl Schema {
         self.columns.keys().map(|table| format!("{}{table}", self.prefix)).collect()
     }
 
+    /// The quoted names of all its tables.
+    pub(crate) fn quoted_names(&self) -> Vec<String> {
+        tables::ALL.iter().filter(|table| self.has(table)).map(|table| self.name(table)).collect()
+    }
+
     /// Whether the database has a table.
     pub(crate) fn has(&self, table: &Table) -> bool {
         self.columns.contains_key(table.name)
