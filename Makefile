@@ -15,7 +15,8 @@ demo: ## Make a volume of FILES names, dump it, load the dump, verify, and tell 
 	$(CARGO) run --release --locked --quiet --package metaferry -- demo --files $(FILES)
 
 test: ## Install what the tests need where that is allowed, and run all of them
-	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' mariadb-server:/usr/sbin/mariadbd zstd gzip python3 openssl
+	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' pgbouncer:/usr/sbin/pgbouncer \
+		mariadb-server:/usr/sbin/mariadbd zstd gzip python3 openssl
 	$(CARGO) test --workspace --locked
 
 bench: ## Time every command on FILES names, RUNS times, beside juicefs and the databases' own programs

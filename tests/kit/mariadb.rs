@@ -101,6 +101,10 @@ impl MariaDb {
         url
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new empty database.
     pub(crate) fn database(&self, name: &str) -> String {
         self.sql(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));

@@ -2,7 +2,9 @@
 
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod sql;
 pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};

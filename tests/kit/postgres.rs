@@ -147,6 +147,10 @@ impl Postgres {
         url
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new empty database.
     pub(crate) fn database(&self, name: &str) -> String {
         self.sql("postgres", &format!("CREATE DATABASE {name}"));

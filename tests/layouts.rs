@@ -1,0 +1,154 @@
+//! Layouts of PostgreSQL and MariaDB that older versions of JuiceFS left: every one is read as far as it goes, and what is no
+//! such layout is refused by name.
+
+use crate::kit::sql::both;
+use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry};
+
+/// What each version had not, newest first; each lacks what those before it lack too.
+const LACKING: [(&str, &[&str]); 3] = [
+    (
+        "v1.3 and v1.2",
+        &[
+            "DROP TABLE jfs_user_group_quota",
+            "DROP TABLE jfs_delegation_token",
+            "DROP TABLE jfs_change_log",
+            "ALTER TABLE jfs_node DROP COLUMN tier_id",
+        ],
+    ),
+    (
+        "v1.1",
+        &[
+            "DROP TABLE jfs_acl",
+            "ALTER TABLE jfs_node DROP COLUMN access_acl_id",
+            "ALTER TABLE jfs_node DROP COLUMN default_acl_id",
+        ],
+    ),
+    (
+        "v1.0",
+        &[
+            "DROP TABLE jfs_dir_stats",
+            "DROP TABLE jfs_dir_quota",
+            "DROP TABLE jfs_detached_node",
+            "ALTER TABLE jfs_node DROP COLUMN atimensec",
+            "ALTER TABLE jfs_node DROP COLUMN mtimensec",
+            "ALTER TABLE jfs_node DROP COLUMN ctimensec",
+        ],
+    ),
+];
+
+/// The volume of version 1.0 that is at hand, which uses nothing that later versions brought.
+fn old(folder: &Folder) -> String {
+    format!("sqlite3://{}", folder.unpack("legacy/v1.0/sqlite/store.db", "old.db"))
+}
+
+fn dumped(folder: &Folder, source: &str) -> Vec<String> {
+    let path = folder.path("dumped");
+    let output = metaferry(&["dump", source, &path, "--keep-secrets"]);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = archive_rows(&path);
+    std::fs::remove_file(path).unwrap();
+    rows
+}
+
+#[test]
+fn volumes_of_every_version_are_read() {
+    for server in both() {
+        let folder = Folder::new();
+        let url = server.create("old");
+        let output = metaferry(&["migrate", "--keep-counters", &old(&folder), &url]);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+        server.run(
+            "old",
+            "ALTER TABLE jfs_setting RENAME COLUMN value TO v; ALTER TABLE jfs_setting ADD COLUMN value VARCHAR(4096);
+            UPDATE jfs_setting SET value = v; ALTER TABLE jfs_setting DROP COLUMN v",
+        );
+        // One that is older than all of them, and tables of others.
+        server.run("old", "CREATE TABLE jfs_session (sid BIGINT PRIMARY KEY); CREATE TABLE jfs_notes (a INT); CREATE TABLE other (a INT)");
+        let whole = dumped(&folder, &url);
+        assert_eq!(whole, dumped(&folder, &old(&folder)));
+        for (version, statements) in LACKING {
+            statements.iter().for_each(|sql| drop(server.run("old", sql)));
+            assert_eq!(whole, dumped(&folder, &url), "{version}");
+            assert_eq!(
+                metaferry(&["verify", &old(&folder), &url, "--threads", "1"]).status.code(),
+                Some(0),
+                "{version}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_of_before_a_column_count_as_zero() {
+    for server in both() {
+        let (folder, url) = (Folder::new(), server.create("mixed"));
+        expect(0, &["load", "synthetic://?files=300&seed=5", &url]);
+        let zeros = "UPDATE jfs_node SET rdev = 0, access_acl_id = 0, default_acl_id = 0, tier_id = 0";
+        server.run("mixed", zeros);
+        let whole = dumped(&folder, &url);
+        server.run("mixed", &zeros.replace("= 0", "= NULL"));
+        assert_eq!(whole, dumped(&folder, &url));
+    }
+}
+
+/// Before 1.0, names and targets were text.
+#[test]
+fn names_that_are_text_are_read_as_the_bytes_they_are() {
+    let texts = [
+        // PostgreSQL, then MariaDB in two encodings of its own.
+        [
+            "ALTER TABLE jfs_edge ALTER COLUMN name TYPE VARCHAR(255) USING convert_from(name, 'UTF8')",
+            "ALTER TABLE jfs_symlink ALTER COLUMN target TYPE VARCHAR(4096) USING convert_from(target, 'UTF8')",
+        ],
+        [
+            "ALTER TABLE jfs_edge MODIFY name VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL",
+            "ALTER TABLE jfs_symlink MODIFY target VARCHAR(4096) CHARACTER SET utf8mb4 NOT NULL",
+        ],
+    ];
+    for (server, texts) in both().into_iter().zip(texts) {
+        let (folder, url) = (Folder::new(), server.create("texts"));
+        let source = folder.sqlite("volume.db");
+        expect(0, &["load", "synthetic://?files=300&seed=5", &source]);
+        let database = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
+        // Names that are no text there never were.
+        let names =
+            "UPDATE jfs_edge SET name = CAST('n' || id || 'é\u{1F980}' AS BLOB) WHERE parent < 4611686018427387904";
+        assert!(database.execute(names, []).unwrap() > 100);
+        let links = "UPDATE jfs_symlink SET target = CAST('../é\u{1F980}' || inode AS BLOB)";
+        assert!(database.execute(links, []).unwrap() > 1);
+        let output = metaferry(&["migrate", "--keep-counters", &source, &url]);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+        let whole = dumped(&folder, &url);
+        texts.iter().for_each(|sql| drop(server.run("texts", sql)));
+        assert_eq!(whole, dumped(&folder, &url));
+    }
+}
+
+#[test]
+fn what_is_no_layout_is_refused_by_name() {
+    for server in both() {
+        let (folder, url) = (Folder::new(), server.create("strange"));
+        expect(0, &["load", "synthetic://?files=300&seed=5", &url]);
+        let refused = |code: i32, told: &str, change: &str, back: &str| {
+            server.run("strange", change);
+            let error = expect_error(code, &["dump", &url, &folder.path("volume")]);
+            assert!(error.contains(told), "{told}: {error}");
+            assert_eq!(folder.names(), [""; 0]);
+            if !back.is_empty() {
+                server.run("strange", back);
+            }
+        };
+        let alter = |what: &str| format!("ALTER TABLE jfs_node {what}");
+        let (add, remove) = (alter("ADD COLUMN later INT"), alter("DROP COLUMN later"));
+        refused(1, "table jfs_node has a column later that is not known", &add, &remove);
+        let (away, back) = (alter("RENAME COLUMN length TO size"), alter("RENAME COLUMN size TO length"));
+        refused(1, "table jfs_node has no column length", &away, &back);
+        let (away, back) = ("ALTER TABLE jfs_edge RENAME TO edges", "ALTER TABLE edges RENAME TO jfs_edge");
+        refused(1, "there is no table jfs_edge", away, back);
+        expect(0, &["dump", &url, &folder.path("whole")]);
+        std::fs::remove_file(folder.path("whole")).unwrap();
+        let all: Vec<_> = server.names("strange");
+        let away = all.iter().map(|name| format!("ALTER TABLE {name} RENAME TO {};", name.replace("jfs_", "my_")));
+        refused(1, "there is no JuiceFS volume in it", &away.collect::<String>(), "");
+    }
+}
