@@ -85,6 +85,20 @@ impl Folder {
     }
 }
 
+/// Bytes that memory has to have room for before servers' data lies there.
+const ROOM: u64 = 4 << 30;
+
+/// A folder for a server's data, in memory where there is much of it, that whoever the server runs as may write to.
+pub(crate) fn server_folder() -> tempfile::TempDir {
+    let room = Command::new("df").args(["--output=avail", "-B1", "/dev/shm"]).output();
+    let room =
+        room.ok().and_then(|room| String::from_utf8(room.stdout).ok()?.lines().nth(1)?.trim().parse::<u64>().ok());
+    let place = if room.is_some_and(|room| room > ROOM) { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+    let folder = tempfile::tempdir_in(place).unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    folder
+}
+
 /// The lines of an archive but for what describes it: header, segment lines and manifest.
 pub(crate) fn archive_rows(path: &str) -> Vec<String> {
     let text = String::from_utf8(zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()).unwrap();

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::server_folder;
+
 /// What a server that only tests use need not do, and what it must allow.
 const SETTINGS: [&str; 6] = [
     "fsync=off",
@@ -46,18 +48,11 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A folder that whoever the server runs as may write to.
-fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    folder
-}
-
 /// A new cluster, made once and copied for each server.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let made = TEMPLATE.get_or_init(|| {
-        let folder = folder();
+        let folder = server_folder();
         let data = folder.path().join("data");
         succeed(
             command("initdb")
@@ -76,7 +71,7 @@ impl Postgres {
 
     /// Starts a server with further settings.
     pub(crate) fn with(settings: &[&str]) -> Self {
-        let folder = folder();
+        let folder = server_folder();
         succeed(Command::new("cp").arg("-a").arg(template().join("data")).arg(folder.path()));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = command("postgres");
