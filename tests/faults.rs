@@ -9,7 +9,6 @@ mod machine;
 mod output;
 mod patience;
 mod privileges;
-mod races;
 mod rows;
 mod servers;
 mod silence;

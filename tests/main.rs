@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod conformance;
 mod corpus;
 mod faults;
 mod fixtures;

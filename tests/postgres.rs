@@ -25,14 +25,8 @@ fn sequences_go_on_behind_the_rows() {
 }
 
 #[test]
-fn a_target_with_a_volume_is_refused_and_left_alone() {
-    let (folder, postgres) = (Folder::new(), Postgres::start());
-    let url = postgres.restore("taken", &read_data("empty/postgres/store.sql"));
-    let before = postgres.layout("taken");
-    let error = expect_error(4, &["load", VOLUME, &url]);
-    assert!(error.contains("the volume ") && error.contains("is in it"), "{error}");
-    assert_eq!(before, postgres.layout("taken"));
-    expect(0, &["dump", &url, &folder.path("still-there")]);
+fn a_schema_with_a_table_of_juicefs_is_refused_and_others_are_not() {
+    let postgres = Postgres::start();
     let half = postgres.database("half");
     postgres.sql("half", "CREATE TABLE jfs_node (inode bigint)");
     let error = expect_error(4, &["load", VOLUME, &half]);
@@ -76,21 +70,6 @@ fn what_does_not_fit_is_told_by_its_row() {
             "0\n"
         );
     }
-}
-
-#[test]
-fn damaged_rows_are_told_by_their_key() {
-    let (folder, postgres) = (Folder::new(), Postgres::start());
-    let url = postgres.database("damaged");
-    expect(0, &["load", VOLUME, &url]);
-    postgres.sql("damaged", "UPDATE jfs_chunk SET slices = substr(slices, 1, 12) WHERE id = 7");
-    let error = expect_error(1, &["dump", &url, &folder.path("volume")]);
-    assert!(error.contains("jfs_chunk inode") && error.contains("--skip-damaged"), "{error}");
-    let told = expect_error(3, &["dump", &url, &folder.path("volume"), "--skip-damaged"]);
-    assert!(told.contains("skipped: 1 damaged rows"), "{told}");
-    postgres.sql("damaged", "ALTER TABLE jfs_node ADD COLUMN later int");
-    let error = expect_error(1, &["dump", &url, &folder.path("newer")]);
-    assert!(error.contains("column later that is not known"), "{error}");
 }
 
 #[test]

@@ -1,118 +1,12 @@
-//! A run under way that can be watched and ended, a file system of a few blocks, and what must be true after a failure.
+//! A file system of a few blocks, a shell, and whether something has begun to be written.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
+use crate::kit::Folder;
 use crate::kit::redis::Redis;
-use crate::kit::{Folder, metaferry};
-
-/// A volume that no test waits for to the end.
-pub(super) const ENDLESS: &str = "synthetic://?files=5000000&seed=5";
-
-/// The program under way.
-pub(super) struct Run(Option<Child>);
-
-impl Run {
-    pub(super) fn start(args: &[&str]) -> Self {
-        Self::reading(Stdio::null(), args)
-    }
-
-    /// The same with a standard input that says nothing and does not end.
-    pub(super) fn awaiting(args: &[&str]) -> Self {
-        Self::reading(Stdio::piped(), args)
-    }
-
-    /// What its standard input is to say.
-    pub(super) fn say(&mut self, bytes: &[u8]) {
-        self.0.as_mut().unwrap().stdin.as_mut().unwrap().write_all(bytes).unwrap();
-    }
-
-    fn reading(input: Stdio, args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
-        command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(Some(command.spawn().unwrap()))
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    /// As Ctrl-C does, once the program listens for it.
-    pub(super) fn interrupt(&self) {
-        let status = format!("/proc/{}/status", self.id());
-        until("it listens for signals, or has ended", || {
-            let status = std::fs::read_to_string(&status).unwrap_or_default();
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            status.contains("\tZ (zombie)")
-                || caught.is_none_or(|caught| u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0)
-        });
-        assert!(Command::new("kill").args(["-INT", &self.id().to_string()]).status().unwrap().success());
-    }
-
-    /// Ends it in the middle; it may have been done before.
-    #[track_caller]
-    pub(super) fn kill(mut self) {
-        let mut child = self.0.take().unwrap();
-        child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(matches!(output.status.code(), None | Some(0)), "it ended by itself: {output:?}");
-    }
-
-    /// Waits until standard error, of a run with `--json`, tells of a phase.
-    pub(super) fn await_phase(&mut self, phase: &str) {
-        let stderr = self.0.as_mut().unwrap().stderr.as_mut().unwrap();
-        let sought = format!("\"phase\":\"{phase}\"");
-        let mut lines = BufReader::with_capacity(1, stderr).lines();
-        let found = lines.find(|line| line.as_ref().unwrap().contains(&sought));
-        assert!(found.is_some(), "there was no phase {phase}");
-    }
-
-    /// Waits for the end, for a while.
-    #[track_caller]
-    pub(super) fn end(mut self, patience: Duration) -> Output {
-        let (mut child, deadline) = (self.0.take().unwrap(), Instant::now() + patience);
-        while child.try_wait().unwrap().is_none() {
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                unreachable!("it did not end: {:?}", child.wait_with_output().unwrap());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        child.wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-/// One clear error, and this exit code.
-#[track_caller]
-pub(super) fn failed(code: i32, output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    let errors = err.lines().filter(|line| line.starts_with("error:") || line.contains("\"event\":\"error\"")).count();
-    assert_eq!(errors, 1, "one clear error: {err}");
-    assert!(!err.contains("panicked"), "{err}");
-    err.into_owned()
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+pub(super) use crate::kit::run::{ENDLESS, Run, failed, no_volume, until};
 
 /// Whether a load into a SQLite file, or a dump, has begun to write in this folder.
 pub(super) fn writes(folder: &Folder) -> bool {
@@ -123,14 +17,6 @@ pub(super) fn writes(folder: &Folder) -> bool {
 /// Whether a load into a server has begun.
 pub(super) fn fills(redis: &Redis) -> bool {
     redis.cli(&["DBSIZE"]).trim().parse::<u64>().is_ok_and(|keys| keys > 1000)
-}
-
-/// What is there is no volume, and is said to be none.
-#[track_caller]
-pub(super) fn no_volume(target: &str) {
-    let output = metaferry(&["info", target]);
-    assert_ne!(output.status.code(), Some(3), "{output:?}");
-    failed(1, &output);
 }
 
 /// A folder on a file system that has so much room. Where none can be mounted, files are kept from growing instead.

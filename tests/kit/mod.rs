@@ -1,9 +1,11 @@
 //! What the tests share: the built program, fixtures, servers. A server that is missing fails the test by name.
 
+pub(crate) mod engine;
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod run;
 pub(crate) mod sql;
 pub(crate) mod tree;
 

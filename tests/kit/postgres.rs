@@ -203,11 +203,6 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// How many tables a database has.
-    pub(crate) fn tables(&self, database: &str) -> u64 {
-        self.sql(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").trim().parse().unwrap()
-    }
-
     /// Takes everything out of a database.
     pub(crate) fn clear(&self, database: &str) {
         self.sql(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");

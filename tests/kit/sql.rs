@@ -17,6 +17,15 @@ pub(crate) trait Sql: Send + Sync {
     /// The same by another port of this machine.
     fn by_way_of(&self, port: u16, database: &str) -> String;
 
+    /// The same through the unix socket, which waits for nothing.
+    fn at_socket(&self, database: &str) -> String;
+
+    /// A new database, restored from what the server's own dump wrote; its address.
+    fn fill(&self, database: &str, sql: &[u8]) -> String;
+
+    /// What is in a database, to be compared.
+    fn contents(&self, database: &str) -> String;
+
     fn port(&self) -> u16;
 
     /// Runs statements, and returns what they say, a line a row.
@@ -77,6 +86,22 @@ impl Sql for Postgres {
         self.url(database).replacen(&format!(":{}/", self.port()), &format!(":{port}/"), 1)
     }
 
+    fn at_socket(&self, database: &str) -> String {
+        self.socket(database)
+    }
+
+    fn fill(&self, database: &str, sql: &[u8]) -> String {
+        self.restore(database, sql);
+        self.socket(database)
+    }
+
+    fn contents(&self, database: &str) -> String {
+        let digest = |name: &String| {
+            format!("SELECT '{name}', md5(coalesce(string_agg(t::text, ';' ORDER BY t::text), '')) FROM \"{name}\" t;")
+        };
+        self.layout(database) + &self.sql(database, &self.names(database).iter().map(digest).collect::<String>())
+    }
+
     fn port(&self) -> u16 {
         Self::port(self)
     }
@@ -120,6 +145,20 @@ impl Sql for MariaDb {
 
     fn by_way_of(&self, port: u16, database: &str) -> String {
         self.url(database).replacen(&format!(":{})", self.port()), &format!(":{port})"), 1)
+    }
+
+    fn at_socket(&self, database: &str) -> String {
+        self.socket(database)
+    }
+
+    fn fill(&self, database: &str, sql: &[u8]) -> String {
+        self.restore(database, sql);
+        self.socket(database)
+    }
+
+    fn contents(&self, database: &str) -> String {
+        let names: Vec<_> = self.names(database).iter().map(|name| format!("{database}.{name}")).collect();
+        self.layout(database) + &self.sql(&format!("CHECKSUM TABLE {}", names.join(", ")))
     }
 
     fn port(&self) -> u16 {
