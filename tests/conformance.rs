@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kit::engine::{Engine, copied, dumped, engines, loaded};
+use crate::kit::engine::{Engine, at_once, copied, dumped, engines, loaded};
 use crate::kit::run::{ENDLESS, Run, failed, no_volume, until};
 use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry};
 
@@ -52,7 +52,7 @@ fn a_place_that_holds_a_volume_is_refused_and_left_alone() {
 
 #[test]
 fn a_load_under_way_is_no_volume_and_lets_no_other_in() {
-    for engine in engines() {
+    at_once(|engine| {
         let place = engine.place();
         let run = Run::start(&["load", ENDLESS, &place]);
         until("the load writes", || engine.extent(&place) >= engine.begun());
@@ -63,7 +63,7 @@ fn a_load_under_way_is_no_volume_and_lets_no_other_in() {
         no_volume(&place);
         expect(0, &["load", VOLUME, &place, "--verify"]);
         assert!(!engine.has_traces(&place), "{}", engine.name());
-    }
+    });
 }
 
 /// How long a load takes that is not disturbed.
@@ -77,9 +77,9 @@ fn undisturbed(engine: &dyn Engine, place: &str) -> Duration {
 
 #[test]
 fn a_load_killed_at_any_moment_is_no_volume_and_the_next_one_works() {
-    for engine in engines() {
+    at_once(|engine| {
         let place = engine.place();
-        let whole = undisturbed(engine.as_ref(), &place);
+        let whole = undisturbed(engine, &place);
         for round in 0..8 {
             let run = Run::start(&["load", LONGER, &place, "--verify"]);
             std::thread::sleep(whole * ((round * 5 + 3) % 8) / 8);
@@ -95,14 +95,14 @@ fn a_load_killed_at_any_moment_is_no_volume_and_the_next_one_works() {
         }
         expect(0, &["load", LONGER, &place, "--verify"]);
         assert!(!engine.has_traces(&place), "{}", engine.name());
-    }
+    });
 }
 
 #[test]
 fn a_load_interrupted_at_any_moment_leaves_nothing() {
-    for engine in engines() {
+    at_once(|engine| {
         let place = engine.place();
-        let whole = undisturbed(engine.as_ref(), &place);
+        let whole = undisturbed(engine, &place);
         for eighth in 0..8 {
             let run = Run::start(&["load", LONGER, &place, "--verify"]);
             std::thread::sleep(Duration::from_millis(20) + whole * eighth / 8);
@@ -118,7 +118,7 @@ fn a_load_interrupted_at_any_moment_leaves_nothing() {
             assert_eq!(engine.extent(&place), 0, "{}", engine.name());
         }
         expect(0, &["load", VOLUME, &place]);
-    }
+    });
 }
 
 fn one_wins(verb: &str, target: &str) {

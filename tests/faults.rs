@@ -3,6 +3,7 @@
 
 mod archives;
 mod death;
+mod disks;
 mod fuzzy;
 mod kit;
 mod machine;

@@ -1,8 +1,9 @@
 //! Layouts of PostgreSQL and MariaDB that older versions of JuiceFS left: every one is read as far as it goes, and what is no
 //! such layout is refused by name.
 
-use crate::kit::sql::both;
-use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry};
+use crate::kit::engine::{copied, dumped};
+use crate::kit::sql::{Sql, both, mariadb, postgres};
+use crate::kit::{Folder, expect, expect_error};
 
 /// What each version had not, newest first; each lacks what those before it lack too.
 const LACKING: [(&str, &[&str]); 3] = [
@@ -41,22 +42,12 @@ fn old(folder: &Folder) -> String {
     format!("sqlite3://{}", folder.unpack("legacy/v1.0/sqlite/store.db", "old.db"))
 }
 
-fn dumped(folder: &Folder, source: &str) -> Vec<String> {
-    let path = folder.path("dumped");
-    let output = metaferry(&["dump", source, &path, "--keep-secrets"]);
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
-    let rows = archive_rows(&path);
-    std::fs::remove_file(path).unwrap();
-    rows
-}
-
 #[test]
 fn volumes_of_every_version_are_read() {
     for server in both() {
         let folder = Folder::new();
         let url = server.create("old");
-        let output = metaferry(&["migrate", "--keep-counters", &old(&folder), &url]);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+        copied(&["migrate", "--keep-counters", &old(&folder), &url]);
         server.run(
             "old",
             "ALTER TABLE jfs_setting RENAME COLUMN value TO v; ALTER TABLE jfs_setting ADD COLUMN value VARCHAR(4096);
@@ -64,16 +55,12 @@ fn volumes_of_every_version_are_read() {
         );
         // One that is older than all of them, and tables of others.
         server.run("old", "CREATE TABLE jfs_session (sid BIGINT PRIMARY KEY); CREATE TABLE jfs_notes (a INT); CREATE TABLE other (a INT)");
-        let whole = dumped(&folder, &url);
-        assert_eq!(whole, dumped(&folder, &old(&folder)));
+        let whole = dumped(&url, &[]);
+        assert_eq!(whole, dumped(&old(&folder), &[]));
         for (version, statements) in LACKING {
             statements.iter().for_each(|sql| drop(server.run("old", sql)));
-            assert_eq!(whole, dumped(&folder, &url), "{version}");
-            assert_eq!(
-                metaferry(&["verify", &old(&folder), &url, "--threads", "1"]).status.code(),
-                Some(0),
-                "{version}"
-            );
+            assert_eq!(whole, dumped(&url, &[]), "{version}");
+            expect(0, &["verify", &old(&folder), &url, "--threads", "1"]);
         }
     }
 }
@@ -81,46 +68,63 @@ fn volumes_of_every_version_are_read() {
 #[test]
 fn rows_of_before_a_column_count_as_zero() {
     for server in both() {
-        let (folder, url) = (Folder::new(), server.create("mixed"));
+        let url = server.create("mixed");
         expect(0, &["load", "synthetic://?files=300&seed=5", &url]);
         let zeros = "UPDATE jfs_node SET rdev = 0, access_acl_id = 0, default_acl_id = 0, tier_id = 0";
         server.run("mixed", zeros);
-        let whole = dumped(&folder, &url);
+        let whole = dumped(&url, &[]);
         server.run("mixed", &zeros.replace("= 0", "= NULL"));
-        assert_eq!(whole, dumped(&folder, &url));
+        assert_eq!(whole, dumped(&url, &[]));
     }
 }
 
-/// Before 1.0, names and targets were text.
+/// Names and targets as text, as they were before 1.0, in an encoding of the server's own.
+fn survives_as_text(server: &dyn Sql, database: &str, texts: [&str; 2]) {
+    let (folder, url) = (Folder::new(), server.at_socket(database));
+    let source = folder.sqlite("volume.db");
+    expect(0, &["load", "synthetic://?files=300&seed=5", &source]);
+    let file = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
+    // Names that are no text there never were.
+    let names = "UPDATE jfs_edge SET name = CAST('n' || id || 'é' AS BLOB) WHERE parent < 4611686018427387904";
+    assert!(file.execute(names, []).unwrap() > 100);
+    assert!(file.execute("UPDATE jfs_symlink SET target = CAST('../é' || inode AS BLOB)", []).unwrap() > 1);
+    assert!(file.execute("UPDATE jfs_xattr SET name = 'user.é' || id", []).unwrap() > 1);
+    copied(&["migrate", "--keep-counters", &source, &url]);
+    let whole = dumped(&url, &[]);
+    texts.iter().for_each(|sql| drop(server.run(database, sql)));
+    assert!(whole == dumped(&url, &[]), "{database}: other rows");
+}
+
 #[test]
-fn names_that_are_text_are_read_as_the_bytes_they_are() {
-    let texts = [
-        // PostgreSQL, then MariaDB in two encodings of its own.
-        [
-            "ALTER TABLE jfs_edge ALTER COLUMN name TYPE VARCHAR(255) USING convert_from(name, 'UTF8')",
-            "ALTER TABLE jfs_symlink ALTER COLUMN target TYPE VARCHAR(4096) USING convert_from(target, 'UTF8')",
-        ],
-        [
-            "ALTER TABLE jfs_edge MODIFY name VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL",
-            "ALTER TABLE jfs_symlink MODIFY target VARCHAR(4096) CHARACTER SET utf8mb4 NOT NULL",
-        ],
-    ];
-    for (server, texts) in both().into_iter().zip(texts) {
-        let (folder, url) = (Folder::new(), server.create("texts"));
-        let source = folder.sqlite("volume.db");
-        expect(0, &["load", "synthetic://?files=300&seed=5", &source]);
-        let database = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
-        // Names that are no text there never were.
-        let names =
-            "UPDATE jfs_edge SET name = CAST('n' || id || 'é\u{1F980}' AS BLOB) WHERE parent < 4611686018427387904";
-        assert!(database.execute(names, []).unwrap() > 100);
-        let links = "UPDATE jfs_symlink SET target = CAST('../é\u{1F980}' || inode AS BLOB)";
-        assert!(database.execute(links, []).unwrap() > 1);
-        let output = metaferry(&["migrate", "--keep-counters", &source, &url]);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
-        let whole = dumped(&folder, &url);
-        texts.iter().for_each(|sql| drop(server.run("texts", sql)));
-        assert_eq!(whole, dumped(&folder, &url));
+fn names_that_are_text_in_postgres_are_read_as_the_bytes_they_are() {
+    let postgres = postgres();
+    for encoding in ["utf8", "latin1", "sql_ascii"] {
+        let database = format!("text_{encoding}");
+        postgres.sql("postgres", &format!("CREATE DATABASE {database} ENCODING '{encoding}' TEMPLATE template0"));
+        let stored = if encoding == "sql_ascii" { encoding } else { "utf8" };
+        let text = |column: &str| format!("convert_from({column}, '{stored}')");
+        let names = format!("ALTER TABLE jfs_edge ALTER COLUMN name TYPE VARCHAR(255) USING {}", text("name"));
+        let targets =
+            format!("ALTER TABLE jfs_symlink ALTER COLUMN target TYPE VARCHAR(4096) USING {}", text("target"));
+        survives_as_text(postgres.as_ref(), &database, [&names, &targets]);
+    }
+}
+
+#[test]
+fn names_that_are_text_in_mariadb_are_read_as_the_bytes_they_are() {
+    let mariadb = mariadb();
+    for encoding in ["utf8mb4", "latin1", "utf16"] {
+        let database = format!("text_{encoding}");
+        mariadb.sql(&format!("CREATE DATABASE {database} CHARACTER SET {encoding} COLLATE {encoding}_bin"));
+        // What is bytes becomes text as it is, which then is converted.
+        let text = |table: &str, column: &str, length: u32| {
+            format!(
+                "ALTER TABLE {table} MODIFY {column} VARCHAR({length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL; \
+                 ALTER TABLE {table} MODIFY {column} VARCHAR({length}) CHARACTER SET {encoding} COLLATE {encoding}_bin NOT NULL"
+            )
+        };
+        let texts = [text("jfs_edge", "name", 255), text("jfs_symlink", "target", 4096)];
+        survives_as_text(mariadb.as_ref(), &database, [&texts[0], &texts[1]]);
     }
 }
 

@@ -44,6 +44,17 @@ impl Small {
         self.is_mounted && remount().is_ok_and(|status| status.success())
     }
 
+    /// Whether it is a file system of its own, as only whoever may mount can make.
+    pub(super) fn is_mounted(&self) -> bool {
+        self.is_mounted
+    }
+
+    /// Makes room for so many bytes.
+    pub(super) fn grow(&self, bytes: u64) {
+        let options = format!("remount,size={bytes}");
+        assert!(Command::new("mount").args(["-o", &options, &self.folder.path("")]).status().unwrap().success());
+    }
+
     /// Runs the program where it can write no more than there is room for.
     pub(super) fn metaferry(&self, args: &[&str], variable: (&str, &str)) -> Output {
         let program = env!("CARGO_BIN_EXE_metaferry");

@@ -51,6 +51,9 @@ fn a_postgres_that_dies_is_told() {
     postgres.kill();
     let error = failed(1, &run.end(SOON));
     assert!(error.contains("postgres://postgres@127.0.0.1"), "{error}");
+    postgres.revive();
+    no_volume(&url);
+    expect(0, &["load", VOLUME, &url, "--verify"]);
     let (folder, mut postgres) = (Folder::new(), Postgres::start());
     let url = postgres.database("source");
     expect(0, &["load", "synthetic://?files=300000&seed=5", &url]);
@@ -71,6 +74,9 @@ fn a_mariadb_that_dies_is_told() {
     mariadb.kill();
     let error = failed(1, &run.end(SOON));
     assert!(error.contains("mysql://root@(127.0.0.1"), "{error}");
+    mariadb.revive();
+    no_volume(&url);
+    expect(0, &["load", VOLUME, &url, "--verify"]);
     let (folder, mut mariadb) = (Folder::new(), MariaDb::start());
     let url = mariadb.database("source");
     expect(0, &["load", "synthetic://?files=300000&seed=5", &url]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kit::{ENDLESS, Run, failed, no_volume, until, writes};
 use crate::kit::proxy::{Break, Proxy};
-use crate::kit::sql::{Sql, both};
+use crate::kit::sql::{Sql, at_once, both};
 use crate::kit::{Folder, expect, metaferry};
 
 const VOLUME: &str = "synthetic://?files=1500&seed=5";
@@ -24,9 +24,9 @@ fn traffic(server: &dyn Sql, database: &str, args: &[&str]) -> u64 {
 
 #[test]
 fn a_load_whose_connections_are_cut_leaves_no_volume_and_the_next_one_works() {
-    for server in both() {
+    at_once(|server| {
         let url = server.create("cut_load");
-        let whole = traffic(server.as_ref(), "cut_load", &["load", VOLUME, "URL"]);
+        let whole = traffic(server, "cut_load", &["load", VOLUME, "URL"]);
         server.empty("cut_load");
         for place in places(whole) {
             let proxy = Proxy::new(server.port(), place, Break::Cut);
@@ -45,15 +45,15 @@ fn a_load_whose_connections_are_cut_leaves_no_volume_and_the_next_one_works() {
             expect(0, &["verify", VOLUME, &url]);
             server.empty("cut_load");
         }
-    }
+    });
 }
 
 #[test]
 fn a_dump_whose_connections_are_cut_leaves_nothing() {
-    for server in both() {
+    at_once(|server| {
         let (folder, url) = (Folder::new(), server.create("cut_dump"));
         expect(0, &["load", VOLUME, &url]);
-        let whole = traffic(server.as_ref(), "cut_dump", &["dump", "URL", &folder.path("whole")]);
+        let whole = traffic(server, "cut_dump", &["dump", "URL", &folder.path("whole")]);
         for place in places(whole) {
             let proxy = Proxy::new(server.port(), place, Break::Cut);
             let target = folder.path("volume");
@@ -69,12 +69,12 @@ fn a_dump_whose_connections_are_cut_leaves_nothing() {
             assert_eq!(folder.names(), ["whole"]);
         }
         expect(0, &["dump", &url, &folder.path("volume")]);
-    }
+    });
 }
 
 #[test]
 fn a_way_that_carries_nothing_any_more_is_not_waited_for_once_interrupted() {
-    for server in both() {
+    at_once(|server| {
         let (folder, url) = (Folder::new(), server.create("silent"));
         let proxy = Proxy::new(server.port(), 3_000_000, Break::Silence);
         let run = Run::start(&["load", ENDLESS, &server.by_way_of(proxy.port(), "silent")]);
@@ -95,7 +95,7 @@ fn a_way_that_carries_nothing_any_more_is_not_waited_for_once_interrupted() {
             failed(130, &run.end(Duration::from_secs(3)));
             assert_eq!(folder.names(), [""; 0]);
         }
-    }
+    });
 }
 
 /// Begins a load, and ends the session that has claimed the target for it.
@@ -108,19 +108,19 @@ fn orphaned(server: &dyn Sql, volume: &str, url: &str) -> Run {
 
 #[test]
 fn a_load_whose_first_session_is_ended_is_no_volume_and_lets_no_other_in_before_it_is_over() {
-    for server in both() {
+    at_once(|server| {
         let url = server.create("ended");
-        let run = orphaned(server.as_ref(), ENDLESS, &url);
+        let run = orphaned(server, ENDLESS, &url);
         let error = failed(4, &metaferry(&["load", VOLUME, &url]));
         assert!(error.contains("another load into it is under way"), "{error}");
         run.interrupt();
         failed(130, &run.end(Duration::from_secs(15)));
         assert_eq!(server.names("ended"), [""; 0]);
-        let run = orphaned(server.as_ref(), "synthetic://?files=30000&seed=5", &url);
+        let run = orphaned(server, "synthetic://?files=30000&seed=5", &url);
         failed(1, &run.end(Duration::from_secs(30)));
         assert_eq!(server.names("ended"), [""; 0]);
         expect(0, &["load", VOLUME, &url, "--verify"]);
-    }
+    });
 }
 
 #[test]

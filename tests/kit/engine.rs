@@ -68,6 +68,14 @@ pub(crate) fn engines() -> [Box<dyn Engine>; 4] {
     ]
 }
 
+/// Does something to all of them at once: most of it is waiting.
+pub(crate) fn at_once(check: impl Fn(&dyn Engine) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| {
+        engines().into_iter().for_each(|engine| drop(scope.spawn(move || check(engine.as_ref()))))
+    });
+}
+
 /// A number that no place has had.
 fn number() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);

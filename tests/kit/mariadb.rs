@@ -23,6 +23,7 @@ const SETTINGS: [&str; 8] = [
 
 pub(crate) struct MariaDb {
     child: Child,
+    command: Command,
     folder: tempfile::TempDir,
     port: u16,
 }
@@ -73,18 +74,33 @@ impl MariaDb {
             server.arg("--user=mysql");
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = server.stdout(Stdio::null()).stderr(log).spawn();
-        let child = child.expect("MariaDB is needed: install the package mariadb-server");
-        let server = Self { child, folder, port };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.client().args(["-e", "SELECT 1"]).output().is_ok_and(|output| output.status.success()) {
-            let log = || std::fs::read_to_string(server.folder.path().join("log")).unwrap();
-            assert!(Instant::now() < deadline, "MariaDB did not start: {}", log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        server.stdout(Stdio::null()).stderr(log);
+        let child = server.spawn().expect("MariaDB is needed: install the package mariadb-server");
+        let server = Self { child, command: server, folder, port };
+        server.wait();
         // An account without a name is taken before one with a name from anywhere.
         server.sql("DELETE FROM mysql.global_priv WHERE user = ''; FLUSH PRIVILEGES");
         server
+    }
+
+    /// Starts it again after its end.
+    pub(crate) fn revive(&mut self) {
+        self.child.wait().unwrap();
+        self.child = self.command.spawn().unwrap();
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.is_ready() {
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+            assert!(Instant::now() < deadline, "MariaDB did not start: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.client().args(["-e", "SELECT 1"]).output().is_ok_and(|output| output.status.success())
     }
 
     /// A new database, restored from what `mariadb-dump` wrote.
@@ -145,6 +161,11 @@ impl MariaDb {
                 self.sql(&format!("SELECT {what} {place} ORDER BY 1, 2, 4"))
             })
             .concat()
+    }
+
+    /// The folder in which a database lies.
+    pub(crate) fn data(&self, database: &str) -> String {
+        self.folder.path().join("data").join(database).to_str().unwrap().to_owned()
     }
 
     /// Ends it as a machine that loses power does.

@@ -21,6 +21,7 @@ const SETTINGS: [&str; 6] = [
 
 pub(crate) struct Postgres {
     child: Child,
+    command: Command,
     folder: tempfile::TempDir,
     port: u16,
 }
@@ -80,14 +81,26 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = server.stdout(Stdio::null()).stderr(log).spawn();
-        let server = Self { child: child.expect("PostgreSQL is needed: install the package postgresql"), folder, port };
+        server.stdout(Stdio::null()).stderr(log);
+        let child = server.spawn().expect("PostgreSQL is needed: install the package postgresql");
+        let started = Self { child, command: server, folder, port };
+        started.wait();
+        started
+    }
+
+    /// Starts it again after its end.
+    pub(crate) fn revive(&mut self) {
+        self.child.wait().unwrap();
+        self.child = self.command.spawn().unwrap();
+        self.wait();
+    }
+
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.is_ready() {
+        while !self.is_ready() {
             assert!(Instant::now() < deadline, "PostgreSQL did not start");
             std::thread::sleep(Duration::from_millis(50));
         }
-        server
     }
 
     /// Starts a server that wants a password over TCP.

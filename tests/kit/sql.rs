@@ -23,6 +23,9 @@ pub(crate) trait Sql: Send + Sync {
     /// A new database, restored from what the server's own dump wrote; its address.
     fn fill(&self, database: &str, sql: &[u8]) -> String;
 
+    /// A new database whose tables lie in a folder; its address.
+    fn create_in(&self, folder: &str, database: &str) -> String;
+
     /// What is in a database, to be compared.
     fn contents(&self, database: &str) -> String;
 
@@ -52,6 +55,10 @@ impl Drop for Held {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+fn run(words: &[&str]) {
+    assert!(std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{words:?}");
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -93,6 +100,13 @@ impl Sql for Postgres {
     fn fill(&self, database: &str, sql: &[u8]) -> String {
         self.restore(database, sql);
         self.socket(database)
+    }
+
+    fn create_in(&self, folder: &str, database: &str) -> String {
+        run(&["install", "-d", "-o", "postgres", &format!("{folder}/{database}")]);
+        self.sql("postgres", &format!("CREATE TABLESPACE {database} LOCATION '{folder}/{database}'"));
+        self.sql("postgres", &format!("CREATE DATABASE {database} TABLESPACE {database}"));
+        self.url(database)
     }
 
     fn contents(&self, database: &str) -> String {
@@ -156,6 +170,13 @@ impl Sql for MariaDb {
         self.socket(database)
     }
 
+    fn create_in(&self, folder: &str, database: &str) -> String {
+        let (url, data) = (self.database(database), self.data(database));
+        run(&["mv", &data, folder]);
+        run(&["ln", "-s", &format!("{folder}/{database}"), &data]);
+        url
+    }
+
     fn contents(&self, database: &str) -> String {
         let names: Vec<_> = self.names(database).iter().map(|name| format!("{database}.{name}")).collect();
         self.layout(database) + &self.sql(&format!("CHECKSUM TABLE {}", names.join(", ")))
@@ -209,6 +230,12 @@ pub(crate) fn postgres() -> Arc<Postgres> {
 pub(crate) fn mariadb() -> Arc<MariaDb> {
     static SHARED: Mutex<Weak<MariaDb>> = Mutex::new(Weak::new());
     shared(&SHARED, MariaDb::start)
+}
+
+/// Does something to both of them at once: most of it is waiting.
+pub(crate) fn at_once(check: impl Fn(&dyn Sql) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| both().into_iter().for_each(|server| drop(scope.spawn(move || check(server.as_ref())))));
 }
 
 /// Both of them.
