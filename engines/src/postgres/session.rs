@@ -17,10 +17,12 @@ use crate::sql::watched::{TICK, watched};
 pub(super) const CONNECT: Duration = Duration::from_secs(30);
 /// What is sent of a COPY at once, in bytes.
 const SEND_BYTES: usize = 256 << 10;
-/// What is asked of the server for a session of ours: no timeout ends what it does, no lock is waited for without end.
-const PATIENT: [&str; 4] = [
+/// What is asked of the server for a session of ours: no timeout ends what it does, nobody on the way forgets it while it says
+/// nothing, and no lock is waited for without end.
+const PATIENT: [&str; 5] = [
     "statement_timeout = 0",
     "idle_in_transaction_session_timeout = 0",
+    "tcp_keepalives_idle = 60",
     "lock_timeout = '5s'",
     "client_min_messages = error",
 ];
