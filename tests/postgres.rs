@@ -73,6 +73,19 @@ fn what_does_not_fit_is_told_by_its_row() {
 }
 
 #[test]
+fn a_standby_is_read_by_several_readers_and_refused_as_a_target() {
+    let (folder, mut postgres) = (Folder::new(), Postgres::with(&["wal_level=replica"]));
+    let url = postgres.database("copy");
+    expect(0, &["load", VOLUME, &url]);
+    postgres.become_standby();
+    let notes = expect(0, &["dump", &url, &folder.path("volume"), "--threads", "3"]);
+    assert!(notes.contains("3 readers see one point in time"), "{notes}");
+    expect(0, &["verify", VOLUME, &folder.path("volume")]);
+    let error = expect_error(4, &["load", VOLUME, &format!("{url}&table_prefix=second")]);
+    assert!(error.contains("nothing may be written there") && error.contains("name the primary"), "{error}");
+}
+
+#[test]
 fn a_password_is_asked_for_and_never_shown() {
     let (folder, postgres) = (Folder::new(), Postgres::with_password("s3cret"));
     let error = expect_error(2, &["dump", &postgres.url_with("wr0ng"), &folder.path("volume")]);

@@ -221,6 +221,14 @@ impl Postgres {
         self.sql(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     }
 
+    /// Makes it one that only follows another, at what it holds now.
+    pub(crate) fn become_standby(&mut self) {
+        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        self.child.wait().unwrap();
+        std::fs::write(self.folder.path().join("data/standby.signal"), "").unwrap();
+        self.revive();
+    }
+
     /// Ends it as a machine that loses power does.
     pub(crate) fn kill(&mut self) {
         // The children of the server end with it.
