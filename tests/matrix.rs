@@ -36,7 +36,6 @@ fn every_way_round(volume: &str) {
             let Some(there) = carried(&origin, second.as_ref(), volume) else { continue };
             let back = carried(&there, first.as_ref(), volume).unwrap();
             assert_eq!(rows, dumped(&back, &[]), "{volume} from {} to {} and back", first.name(), second.name());
-            expect(0, &["verify", &there, &back]);
         }
     }
 }

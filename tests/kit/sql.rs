@@ -40,10 +40,10 @@ pub(crate) trait Sql: Send + Sync {
     /// Takes all tables out of a database.
     fn empty(&self, database: &str);
 
-    /// Statements for a client that holds a table, so that nobody else can read it, until it is gone.
+    /// A client that holds a table, so that nobody else can read it.
     fn hold(&self, database: &str, table: &str) -> Held;
 
-    /// Ends all sessions of the program but the last ones opened; says how many are left to be ended.
+    /// Ends the oldest session that the program has with a database; says whether there was one.
     fn end_oldest(&self, database: &str) -> bool;
 }
 
