@@ -9,7 +9,7 @@ use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry};
 
 const VOLUME: &str = "synthetic://?files=3000&seed=5";
 /// One whose load takes a while.
-const LONGER: &str = "synthetic://?files=20000&seed=5";
+const LONGER: &str = "synthetic://?files=10000&seed=5";
 /// How soon a run has ended that was interrupted, or lost a race.
 const SOON: Duration = Duration::from_secs(15);
 
@@ -80,9 +80,9 @@ fn a_load_killed_at_any_moment_is_no_volume_and_the_next_one_works() {
     at_once(|engine| {
         let place = engine.place();
         let whole = undisturbed(engine, &place);
-        for round in 0..8 {
+        for round in 0..6 {
             let run = Run::start(&["load", LONGER, &place, "--verify"]);
-            std::thread::sleep(whole * ((round * 5 + 3) % 8) / 8);
+            std::thread::sleep(whole * ((round * 5 + 3) % 6) / 6);
             run.kill();
             let info = metaferry(&["info", &place]);
             if info.status.code() == Some(0) {
@@ -103,9 +103,9 @@ fn a_load_interrupted_at_any_moment_leaves_nothing() {
     at_once(|engine| {
         let place = engine.place();
         let whole = undisturbed(engine, &place);
-        for eighth in 0..8 {
+        for sixth in 0..6 {
             let run = Run::start(&["load", LONGER, &place, "--verify"]);
-            std::thread::sleep(Duration::from_millis(20) + whole * eighth / 8);
+            std::thread::sleep(Duration::from_millis(20) + whole * sixth / 6);
             run.interrupt();
             let output = run.end(SOON);
             if output.status.code() == Some(0) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::kit::{Run, failed, no_volume, until};
+use super::kit::{ENDLESS, Run, failed, no_volume, until};
 use crate::kit::mariadb::MariaDb;
 use crate::kit::sql::{Sql, at_once, postgres};
 use crate::kit::{Folder, expect, expect_error, metaferry};
@@ -67,30 +67,33 @@ fn a_postgres_that_only_reads_is_refused_as_a_target_and_read() {
 }
 
 #[test]
-fn a_lock_that_somebody_holds_is_not_waited_for_for_ever() {
-    at_once(locked);
+fn a_table_that_somebody_holds_is_not_waited_for_for_ever() {
+    at_once(|server| {
+        let (folder, url) = (Folder::new(), server.create("locked"));
+        expect(0, &["load", VOLUME, &url]);
+        let held = server.hold("locked", "jfs_xattr");
+        let begun = Instant::now();
+        let error = failed(1, &metaferry(&["dump", &url, &folder.path("volume"), "--threads", "1"]));
+        assert!(error.contains("a lock could not be had"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        assert_eq!(folder.names(), [""; 0]);
+        drop(held);
+        expect(0, &["dump", &url, &folder.path("volume")]);
+    });
 }
 
-fn locked(server: &dyn Sql) {
-    let (folder, url) = (Folder::new(), server.create("locked"));
-    expect(0, &["load", VOLUME, &url]);
-    let held = server.hold("locked", "jfs_xattr");
-    let begun = Instant::now();
-    let error = failed(1, &metaferry(&["dump", &url, &folder.path("volume"), "--threads", "1"]));
-    assert!(error.contains("a lock could not be had"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    assert_eq!(folder.names(), [""; 0]);
-    drop(held);
-    expect(0, &["dump", &url, &folder.path("volume")]);
-    // What a dead load has left can be held too.
-    server.empty("locked");
-    let run = Run::start(&["load", super::kit::ENDLESS, &url]);
-    until("the load writes", || server.names("locked").len() > 20);
-    run.kill();
-    let held = server.hold("locked", "jfs_node");
-    let error = failed(1, &metaferry(&["load", VOLUME, &url]));
-    assert!(error.contains("a lock could not be had"), "{error}");
-    drop(held);
-    no_volume(&url);
-    expect(0, &["load", VOLUME, &url]);
+#[test]
+fn what_a_dead_load_has_left_and_somebody_holds_is_not_waited_for_for_ever() {
+    at_once(|server| {
+        let url = server.create("left_behind");
+        let run = Run::start(&["load", ENDLESS, &url]);
+        until("the load writes", || server.names("left_behind").len() > 20);
+        run.kill();
+        let held = server.hold("left_behind", "jfs_node");
+        let error = failed(1, &metaferry(&["load", VOLUME, &url]));
+        assert!(error.contains("a lock could not be had"), "{error}");
+        drop(held);
+        no_volume(&url);
+        expect(0, &["load", VOLUME, &url]);
+    });
 }
