@@ -1,6 +1,8 @@
 //! Preflight: what is known of a copy before anything is read or written. A source says what it is like, a target what it
 //! has room for and what stands in the way; here the one is held against the other.
 
+use std::error::Error as _;
+
 use metaferry_codecs::system::{Kind, Largest, System};
 
 use crate::{Error, Result, Sink, Source, Stop};
@@ -49,7 +51,12 @@ impl Remark {
     #[must_use]
     pub fn of(subject: &'static str, error: &Error) -> Self {
         let advice = error.what_to_do().map(str::to_owned);
-        Self { level: Level::Refusal, subject, text: error.to_string(), advice }
+        let (mut text, mut cause) = (error.to_string(), error.source());
+        while let Some(inner) = cause {
+            text += &format!(": {inner}");
+            cause = inner.source();
+        }
+        Self { level: Level::Refusal, subject, text, advice }
     }
 
     /// The error that a refusal is.
