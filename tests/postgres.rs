@@ -82,7 +82,7 @@ fn a_standby_is_read_by_several_readers_and_refused_as_a_target() {
     assert!(notes.contains("3 readers see one point in time"), "{notes}");
     expect(0, &["verify", VOLUME, &folder.path("volume")]);
     let error = expect_error(4, &["load", VOLUME, &format!("{url}&table_prefix=second")]);
-    assert!(error.contains("nothing may be written there") && error.contains("name the primary"), "{error}");
+    assert!(error.contains("the server is a standby") && error.contains("name the primary"), "{error}");
 }
 
 #[test]

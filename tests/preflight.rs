@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 use crate::kit::redis::Redis;
+use crate::kit::sql::Sql;
 use crate::kit::{Folder, expect, expect_error, metaferry, read_data};
 
 const VOLUME: &str = "synthetic://?files=300&seed=5";
@@ -61,7 +62,7 @@ fn every_engine_says_whether_it_is_ready() {
     let line = expect(0, &["preflight", "--json", &sources[0], &empty]);
     let line: serde_json::Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
     assert_eq!((line["event"].as_str(), line["level"].as_str()), (Some("preflight"), Some("ok")));
-    assert_eq!(postgres.tables("empty"), 1, "nothing was made");
+    assert_eq!(postgres.names("empty").len(), 1, "nothing was made");
     assert!(!folder.names().contains(&"archive".to_owned()));
 }
 
@@ -120,7 +121,7 @@ fn what_an_account_lacks_on_postgres_is_named() {
     says(&printed, "refused", "may not read jfs_xattr; GRANT SELECT");
     postgres.sql("target", "ALTER DATABASE target SET default_transaction_read_only = on");
     says(&preflight(4, VOLUME, &target), "refused", "can only read");
-    assert_eq!(postgres.tables("target"), 0);
+    assert_eq!(postgres.names("target").len(), 0);
 }
 
 #[test]

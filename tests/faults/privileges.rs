@@ -70,7 +70,7 @@ fn a_postgres_where_something_may_not_be_done_is_left_as_it_was() {
     let run = |sql: &str| drop(postgres.sql("poor", sql));
     postgres.database("poor");
     run("CREATE ROLE poor LOGIN");
-    refused(postgres, "poor", 4, "permission denied for schema public");
+    refused(postgres, "poor", 4, "poor may not create tables in the schema public");
     run("REVOKE USAGE ON SCHEMA public FROM public");
     refused(postgres, "poor", 2, "no such schema, or none that the user may use");
     run("GRANT USAGE, CREATE ON SCHEMA public TO poor");
@@ -110,7 +110,7 @@ fn a_mariadb_where_something_may_not_be_done_is_left_as_it_was() {
     for lacking in all {
         let others: Vec<_> = all.into_iter().filter(|privilege| *privilege != lacking).collect();
         grant(&others);
-        refused(mariadb, "poor", 4, &format!("{lacking} command denied"));
+        refused(mariadb, "poor", 4, &format!("lacks {lacking} on poor"));
     }
     mariadb.sql("CREATE OR REPLACE USER poor@'%'");
     refused(mariadb, "poor", 2, "Access denied for user 'poor'");
