@@ -4,10 +4,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::server_folder;
+use super::{server_folder, shared};
 
 /// What a server that only tests use need not do, and what it must allow.
 const SETTINGS: [&str; 8] = [
@@ -25,6 +25,7 @@ pub(crate) struct MariaDb {
     child: Child,
     command: Command,
     folder: tempfile::TempDir,
+    _template: Arc<tempfile::TempDir>,
     port: u16,
 }
 
@@ -37,10 +38,10 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The tables of a new server, made once and copied for each.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let made = TEMPLATE.get_or_init(|| {
+/// The tables of a new server, made once, copied for each, and gone with the last.
+fn template() -> Arc<tempfile::TempDir> {
+    static TEMPLATE: Mutex<Weak<tempfile::TempDir>> = Mutex::new(Weak::new());
+    shared(&TEMPLATE, || {
         let folder = server_folder();
         let mut install = Command::new("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
@@ -50,8 +51,7 @@ fn template() -> &'static Path {
         let data = format!("--datadir={}", folder.path().join("data").display());
         succeed(install.arg("--innodb-log-file-size=32M").arg(data));
         folder
-    });
-    made.path()
+    })
 }
 
 impl MariaDb {
@@ -62,7 +62,8 @@ impl MariaDb {
     /// Starts a server with further settings.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let folder = server_folder();
-        succeed(Command::new("cp").arg("-a").arg(template().join("data")).arg(folder.path()));
+        let template = template();
+        succeed(Command::new("cp").arg("-a").arg(template.path().join("data")).arg(folder.path()));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (data, socket) = (folder.path().join("data"), folder.path().join("socket"));
         // Debian has it on root's path alone.
@@ -76,7 +77,7 @@ impl MariaDb {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         server.stdout(Stdio::null()).stderr(log);
         let child = server.spawn().expect("MariaDB is needed: install the package mariadb-server");
-        let server = Self { child, command: server, folder, port };
+        let server = Self { child, command: server, folder, _template: template, port };
         server.wait();
         // An account without a name is taken before one with a name from anywhere.
         server.sql("DELETE FROM mysql.global_priv WHERE user = ''; FLUSH PRIVILEGES");

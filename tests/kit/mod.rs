@@ -11,6 +11,7 @@ pub(crate) mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Runs the built program.
 pub(crate) fn metaferry<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Output {
@@ -99,6 +100,16 @@ pub(crate) fn server_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(place).unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     folder
+}
+
+/// What many share, there as long as any of them has it.
+pub(crate) fn shared<T>(place: &Mutex<Weak<T>>, start: impl FnOnce() -> T) -> Arc<T> {
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    place.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(start());
+        *place = Arc::downgrade(&server);
+        server
+    })
 }
 
 /// The lines of an archive but for what describes it: header, segment lines and manifest.

@@ -2,20 +2,22 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::server_folder;
+use super::{server_folder, shared};
 
 /// What a server that only tests use need not do, and what it must allow.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "fsync=off",
     "full_page_writes=off",
     "max_connections=60",
     "listen_addresses=127.0.0.1",
     "wal_level=minimal",
+    // Where it goes with the folder.
+    "dynamic_shared_memory_type=mmap",
     "max_wal_senders=0",
 ];
 
@@ -23,6 +25,7 @@ pub(crate) struct Postgres {
     child: Child,
     command: Command,
     folder: tempfile::TempDir,
+    _template: Arc<tempfile::TempDir>,
     port: u16,
 }
 
@@ -49,10 +52,10 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A new cluster, made once and copied for each server.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let made = TEMPLATE.get_or_init(|| {
+/// A new cluster, made once and copied for each server, and gone with the last.
+fn template() -> Arc<tempfile::TempDir> {
+    static TEMPLATE: Mutex<Weak<tempfile::TempDir>> = Mutex::new(Weak::new());
+    shared(&TEMPLATE, || {
         let folder = server_folder();
         let data = folder.path().join("data");
         succeed(
@@ -61,8 +64,7 @@ fn template() -> &'static Path {
                 .arg(data),
         );
         folder
-    });
-    made.path()
+    })
 }
 
 impl Postgres {
@@ -73,7 +75,8 @@ impl Postgres {
     /// Starts a server with further settings.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let folder = server_folder();
-        succeed(Command::new("cp").arg("-a").arg(template().join("data")).arg(folder.path()));
+        let template = template();
+        succeed(Command::new("cp").arg("-a").arg(template.path().join("data")).arg(folder.path()));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = command("postgres");
         server.arg("-D").arg(folder.path().join("data")).args(["-p", &port.to_string()]).arg("-k").arg(folder.path());
@@ -83,7 +86,7 @@ impl Postgres {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         server.stdout(Stdio::null()).stderr(log);
         let child = server.spawn().expect("PostgreSQL is needed: install the package postgresql");
-        let started = Self { child, command: server, folder, port };
+        let started = Self { child, command: server, folder, _template: template, port };
         started.wait();
         started
     }

@@ -1,10 +1,11 @@
 //! What tests ask of PostgreSQL and of MariaDB alike, so that a fault is written once for both. A server that many tests
 //! share is there while any of them has it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::mariadb::MariaDb;
 use super::postgres::Postgres;
+use super::shared;
 
 /// A server of SQL.
 pub(crate) trait Sql: Send + Sync {
@@ -209,15 +210,6 @@ impl Sql for MariaDb {
         let id = self.sql(&sql);
         !id.is_empty() && !self.sql(&format!("KILL {id}")).contains("ERROR")
     }
-}
-
-fn shared<T>(place: &Mutex<Weak<T>>, start: impl FnOnce() -> T) -> Arc<T> {
-    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-    place.upgrade().unwrap_or_else(|| {
-        let server = Arc::new(start());
-        *place = Arc::downgrade(&server);
-        server
-    })
 }
 
 /// The PostgreSQL that tests share.
