@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::system::{Batch, Census, CensusOptions, Finding, Kind, Outcome, System};
+use metaferry_codecs::system::{Batch, Census, CensusOptions, Finding, Kind, System};
 
 use crate::observe::{Leaving, Merged, Observer, Settled};
 use crate::scan::{Load, Scan};
@@ -98,17 +98,9 @@ pub fn copy<S: System>(
     }
     sink.prepare(&about, stop)?;
     let copy = Copy { snapshot: snapshot.as_ref(), options, needs, sieve: sink.sieve(), monitor, stop };
-    let (merged, mut loaders) = copy.transfer(sink.as_mut(), &about)?;
+    let (merged, loaders) = copy.transfer(sink.as_mut(), &about)?;
     snapshot.finish()?;
-    monitor.begin("settle", 0);
-    let no_loader = || Error::new(ErrorKind::Bug, "a copy ran without a loader");
-    let first = loaders.first_mut().ok_or_else(no_loader)?;
-    let mut rows = merged.rows.clone();
-    let mut emit = |outcome| settle_one(outcome, needs, first.as_mut(), &mut rows, monitor);
-    let settled = merged.settle(copy.sieve, &options.spill, copy.ledger_bytes(), &mut emit)?;
-    stop.check()?;
-    stage::run_alone(stop, loaders.into_iter().map(|loader| || loader.finish()).collect())?;
-    let Settled { seal, tally, mut findings } = settled;
+    let (Settled { seal, tally, mut findings }, rows) = copy.settle(sink.as_mut(), merged, loaders)?;
     let no_seal = || Error::corrupt(format!("{}: there is no {} in it", about.origin, S::SEAL.info().name));
     let seal = seal.ok_or_else(no_seal)?;
     let mended = needs.mends || about.is_partial;
@@ -138,28 +130,6 @@ fn wrong(about: &About, findings: &Findings, mended: bool) -> Error {
     let told = findings.census.values().filter(|sort| !(mended && sort.mendable)).chain([&findings.damaged]);
     let first = told.flat_map(|sort| &sort.told).next().cloned().unwrap_or_default();
     Error::corrupt(format!("{}: {first}", about.origin)).hint("without --strict it is carried, and told")
-}
-
-/// Loads what the census emits.
-fn settle_one<S: System>(
-    outcome: Outcome<S::Batch>,
-    needs: Needs,
-    loader: &mut dyn Loader<S>,
-    rows: &mut BTreeMap<S::Kind, u64>,
-    monitor: &Monitor,
-) -> Result<()> {
-    match outcome {
-        Outcome::Derived(mut batch) => {
-            if !needs.defaults {
-                batch.canonicalize();
-            }
-            *rows.entry(batch.kind()).or_default() += batch.len() as u64;
-            monitor.loaded(batch.len(), batch.weight());
-            if batch.is_empty() { Ok(()) } else { loader.load(batch) }
-        }
-        Outcome::Amend { after, .. } => loader.amend(after),
-        Outcome::Found(_) => Ok(()),
-    }
 }
 
 /// Reads the target back and compares it with the tally of what was loaded. What the target worked out otherwise than the
@@ -194,7 +164,8 @@ fn prove<S: System>(
     Ok(kinds.into_iter().map(finding).collect())
 }
 
-type Loaders<S> = Vec<Box<dyn Loader<S>>>;
+/// Every worker's hand on the target.
+pub(crate) type Loaders<S> = Vec<Box<dyn Loader<S>>>;
 
 type Transferred<S> = (Merged<S>, Loaders<S>);
 
@@ -313,7 +284,7 @@ impl<S: System> Copy<'_, S> {
         Ok(())
     }
 
-    fn load(&self, loader: &mut dyn Loader<S>, batch: S::Batch) -> Result<()> {
+    pub(crate) fn load(&self, loader: &mut dyn Loader<S>, batch: S::Batch) -> Result<()> {
         let (rows, bytes) = (batch.len(), batch.weight());
         loader.load(batch)?;
         self.monitor.loaded(rows, bytes);
@@ -321,7 +292,7 @@ impl<S: System> Copy<'_, S> {
     }
 
     /// One loader's end of the queue.
-    fn consume(&self, mut loader: Box<dyn Loader<S>>, inbox: &Inbox<Load<S>>) -> Result<Box<dyn Loader<S>>> {
+    pub(crate) fn consume(&self, mut loader: Box<dyn Loader<S>>, inbox: &Inbox<Load<S>>) -> Result<Box<dyn Loader<S>>> {
         while let Some((load, _permit)) = inbox.recv_or(IDLE, &mut || loader.idle())? {
             self.load(loader.as_mut(), load.batch)?;
         }
@@ -344,11 +315,11 @@ impl<S: System> Copy<'_, S> {
         (0..workers).map(observer).collect()
     }
 
-    fn ledger_bytes(&self) -> usize {
+    pub(crate) fn ledger_bytes(&self) -> usize {
         self.options.memory_bytes / 4
     }
 
-    fn queue_bytes(&self) -> usize {
+    pub(crate) fn queue_bytes(&self) -> usize {
         self.options.memory_bytes / 8
     }
 }

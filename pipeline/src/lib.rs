@@ -11,6 +11,7 @@ mod observe;
 pub mod preflight;
 mod scan;
 mod select;
+mod settle;
 mod sink;
 mod sort;
 mod source;

@@ -37,6 +37,12 @@ pub(crate) struct Load<S: System> {
     pub(crate) bytes: usize,
 }
 
+impl<S: System> Load<S> {
+    pub(crate) fn of(batch: S::Batch) -> Self {
+        Self { bytes: batch.weight(), batch }
+    }
+}
+
 impl<S: System> Weighed for Load<S> {
     fn bytes(&self) -> usize {
         self.bytes
