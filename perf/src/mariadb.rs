@@ -28,6 +28,7 @@ pub(crate) static BRAND: Brand = Brand {
         let mut served = server_program()?;
         served.args(["--no-defaults", "--bind-address=127.0.0.1", &format!("--port={port}")]);
         served.arg(option("datadir", &folder.join("data"))).arg(option("socket", &folder.join("socket")));
+        served.arg(option("tmpdir", folder));
         Ok(served)
     },
     program: |name, port| {

@@ -71,6 +71,8 @@ impl MariaDb {
         let mut server = Command::new(program);
         server.args(SETTINGS).args(settings).arg(format!("--port={port}"));
         server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
+        // A server that starts clears its folder for temporary tables, also of those that another one has open.
+        server.arg(format!("--tmpdir={}", folder.path().display()));
         if is_root() {
             server.arg("--user=mysql");
         }
