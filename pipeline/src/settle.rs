@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind, Loader, Result, Sink};
 /// What was settled, and how many rows were loaded of each kind.
 type Done<S> = (Settled<S>, BTreeMap<<S as System>::Kind, u64>);
 
+/// Takes rows that were worked out, with the loader that amends at hand.
+type LoadDerived<'f, S> = dyn FnMut(&mut dyn Loader<S>, <S as System>::Batch) -> Result<()> + 'f;
+
 impl<S: System> Copy<'_, S> {
     /// Settles the census and finishes every loader.
     pub(crate) fn settle(&self, sink: &mut dyn Sink<S>, merged: Merged<S>, mut loaders: Loaders<S>) -> Result<Done<S>> {
@@ -43,7 +46,7 @@ impl<S: System> Copy<'_, S> {
         &self,
         merged: Merged<S>,
         amending: &mut dyn Loader<S>,
-        load: &mut dyn FnMut(&mut dyn Loader<S>, S::Batch) -> Result<()>,
+        load: &mut LoadDerived<'_, S>,
     ) -> Result<Done<S>> {
         let mut rows = merged.rows.clone();
         let mut emit = |outcome: Outcome<S::Batch>| match outcome {
