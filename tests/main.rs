@@ -23,4 +23,6 @@ mod oracle;
 mod pooler;
 mod postgres;
 mod preflight;
+mod repository;
+mod s3;
 mod trash;

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::address::PostgresAddress;
 use super::cells::{HEADER, Malformed, Rows, TRAILER, Tuple};
 use super::failure;
-use crate::sql::watched::{TICK, watched};
+use crate::watched::{TICK, watched};
 
 /// How long a server may take to let us in.
 pub(super) const CONNECT: Duration = Duration::from_secs(30);

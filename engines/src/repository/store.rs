@@ -1,0 +1,154 @@
+//! The store: objects by name, in a folder or in S3. The one place that knows the library behind it, and the one that
+//! waits for it: nothing above is async.
+
+use std::time::Duration;
+
+use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::services::{Fs, S3};
+use opendal::{ErrorKind as StoreKind, Operator};
+use tokio::runtime::{Builder, Runtime};
+
+use super::address::{Place, RepositoryAddress};
+use crate::watched::watched;
+
+/// How often what may pass by itself is tried.
+const TRIES: usize = 6;
+/// How long an object of a few MiB may take.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Where in a folder an object grows before it gets its name.
+const GROWING: &str = "growing";
+
+/// Objects by name.
+pub(super) struct Store {
+    operator: Operator,
+    runtime: Runtime,
+    shown: String,
+    stop: Stop,
+}
+
+/// An object, as a list has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Object {
+    /// Its name, below the folder that was listed.
+    pub(super) name: String,
+}
+
+impl Store {
+    /// Opens it; nothing is read yet.
+    pub(super) fn open(address: &RepositoryAddress, stop: &Stop) -> Result<Self> {
+        let shown = address.meaning(super::Which::Newest).to_string();
+        let operator = match &address.place {
+            Place::Folder(path) => {
+                let path = std::path::absolute(path).map_err(|cause| Error::engine(shown.clone(), cause))?;
+                let text = path.to_str().ok_or_else(|| Error::config(format!("{shown}: its name is not UTF-8")))?;
+                let growing = path.join(GROWING);
+                Operator::new(Fs::default().root(text).atomic_write_dir(&growing.to_string_lossy()))
+            }
+            Place::S3 { bucket, prefix, endpoint, region } => {
+                // Whoever was first has set one; either will do.
+                drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+                opendal::install_default();
+                let region = region.clone().or_else(|| std::env::var("AWS_REGION").ok());
+                let s3 = S3::default().bucket(bucket).root(&format!("/{prefix}"));
+                let s3 = s3.region(region.as_deref().unwrap_or("us-east-1")).disable_ec2_metadata();
+                Operator::new(if let Some(endpoint) = endpoint { s3.endpoint(endpoint) } else { s3 })
+            }
+        };
+        let operator = operator.map_err(|cause| Error::config(shown.clone()).because(cause))?;
+        let retry = RetryLayer::new().with_max_times(TRIES).with_jitter();
+        let timeout = TimeoutLayer::new().with_timeout(ANSWER).with_io_timeout(ANSWER);
+        let operator = operator.layer(timeout).layer(retry);
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store").enable_all().build();
+        let runtime = runtime.map_err(|cause| Error::engine(format!("{shown}: a runtime"), cause))?;
+        Ok(Self { operator, runtime, shown, stop: stop.clone() })
+    }
+
+    /// Its address, for messages.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    fn wait<T>(&self, path: &str, work: impl Future<Output = opendal::Result<T>>) -> Result<Option<T>> {
+        self.stop.check()?;
+        match self.runtime.block_on(watched(&self.stop, work))? {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.kind() == StoreKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(path, error)),
+        }
+    }
+
+    fn failed(&self, path: &str, cause: opendal::Error) -> Error {
+        let what = format!("{}: {path}", self.shown);
+        let hint = match cause.kind() {
+            StoreKind::PermissionDenied => "look at the rights, or the keys",
+            StoreKind::ConfigInvalid => "look at the address, and at the keys in the environment",
+            _ => "look at the store; what is there already is not sent again",
+        };
+        Error::engine(what, cause).hint(hint)
+    }
+
+    fn missing(&self, path: &str) -> Error {
+        Error::new(ErrorKind::Corrupt, format!("{}: {path} is not there", self.shown))
+    }
+
+    /// A whole object of at most `bound` bytes; none where there is none.
+    pub(super) fn find(&self, path: &str, bound: usize) -> Result<Option<Vec<u8>>> {
+        let Some(found) = self.wait(path, self.operator.stat(path))? else { return Ok(None) };
+        if found.content_length() > bound as u64 {
+            let what = format!("{}: {path} has {} bytes, and {bound} at most", self.shown, found.content_length());
+            return Err(Error::corrupt(what));
+        }
+        Ok(self.wait(path, self.operator.read(path))?.map(|bytes| bytes.to_vec()))
+    }
+
+    /// The same of one that must be there.
+    pub(super) fn get(&self, path: &str, bound: usize) -> Result<Vec<u8>> {
+        self.find(path, bound)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// Some bytes of an object.
+    pub(super) fn part(&self, path: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let read = self.operator.read_with(path).range(offset..offset.saturating_add(length));
+        let bytes = self.wait(path, async { read.await })?.ok_or_else(|| self.missing(path))?;
+        if bytes.len() as u64 != length {
+            return Err(Error::corrupt(format!("{}: {path} ends before byte {}", self.shown, offset + length)));
+        }
+        Ok(bytes.to_vec())
+    }
+
+    /// Puts a whole object; it is there at once, or not at all.
+    pub(super) fn put(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
+        self.wait(path, self.operator.write(path, bytes))?.map(drop).ok_or_else(|| self.missing(path))
+    }
+
+    /// Puts an object where none is; false where one was.
+    pub(super) fn put_new(&self, path: &str, bytes: Vec<u8>) -> Result<bool> {
+        let write = self.operator.write_with(path, bytes).if_not_exists(true);
+        match self.runtime.block_on(watched(&self.stop, async { write.await }))? {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), StoreKind::ConditionNotMatch | StoreKind::AlreadyExists) => Ok(false),
+            Err(error) => Err(self.failed(path, error)),
+        }
+    }
+
+    /// Whether an object is there.
+    pub(super) fn has(&self, path: &str) -> Result<bool> {
+        Ok(self.wait(path, self.operator.stat(path))?.is_some())
+    }
+
+    /// Removes an object; one that is not there is no error.
+    pub(super) fn remove(&self, path: &str) -> Result<()> {
+        self.wait(path, self.operator.delete(path)).map(drop)
+    }
+
+    /// What is below a folder, in no order; nothing where there is no such folder.
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Object>> {
+        let prefix = format!("{folder}/");
+        let list = self.operator.list_with(&prefix).recursive(true);
+        let entries = self.wait(&prefix, async { list.await })?.unwrap_or_default();
+        let files = entries.iter().filter(|entry| entry.metadata().mode().is_file());
+        let named = files.filter_map(|entry| entry.path().strip_prefix(&prefix));
+        Ok(named.map(|name| Object { name: name.to_owned() }).collect())
+    }
+}
