@@ -85,7 +85,7 @@ fn a_source_that_gives_rows_in_no_order_makes_the_same_blobs() {
 fn a_second_backup_sends_what_changed() {
     let folder = Folder::new();
     let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
-    expect(0, &["load", "synthetic://?files=100000&seed=7", &source]);
+    expect(0, &["load", "synthetic://?files=200000&dirs=2000&seed=7", &source]);
     let root = folder.path("repository");
     let (first, new, total) = backup(&source, &repository);
     let there = bytes(&files(&root));
@@ -96,10 +96,10 @@ fn a_second_backup_sends_what_changed() {
     let unchanged = (after - there) as f64 / there as f64;
     println!("first backup: {there} bytes; unchanged: {} more, {:.3} %", after - there, unchanged * 100.0);
     assert!((none, same) == (0, total) && unchanged < 0.01, "{unchanged}");
-    touch(&folder.path("volume.db"));
+    let files_touched = touch(&folder.path("volume.db"));
     let (third, ..) = backup(&source, &repository);
     let touched = (bytes(&files(&root)) - after) as f64 / there as f64;
-    println!("1 % of the directories touched: {:.3} %", touched * 100.0);
+    println!("1 % of the directories touched, {files_touched} files: {:.3} % more", touched * 100.0);
     assert!(touched < 0.06, "{touched}");
     assert_eq!(BTreeSet::from([&first, &second, &third]).len(), 3);
     let listed = metaferry(&["backups", "--json", &repository]);
@@ -110,19 +110,19 @@ fn a_second_backup_sends_what_changed() {
     expect(0, &["verify", &format!("{repository}@{first}"), &format!("{repository}@{second}")]);
 }
 
-/// Touches every file of one directory in a hundred: times and contents change.
-fn touch(path: &str) {
+/// Touches one directory in a hundred and every file in it: times and contents change. Returns how many files that are.
+fn touch(path: &str) -> i64 {
     let database = rusqlite::Connection::open(path).unwrap();
-    let touched = "SELECT inode FROM jfs_edge WHERE type = 1 AND (parent * 2654435761) % 100 = 0";
-    let files: u64 = database.query_row(&format!("SELECT count(*) FROM ({touched})"), [], |row| row.get(0)).unwrap();
-    let all: u64 = database.query_row("SELECT count(*) FROM jfs_edge", [], |row| row.get(0)).unwrap();
-    println!("{files} of {all} entries touched");
-    let times =
-        format!("UPDATE jfs_node SET mtime = mtime + 1000000, ctime = ctime + 1000000 WHERE inode IN ({touched})");
-    database.execute(&times, []).unwrap();
-    database
-        .execute(&format!("UPDATE jfs_chunk SET slices = slices || slices WHERE inode IN ({touched})"), [])
-        .unwrap();
+    let directories =
+        "CREATE TEMP TABLE touched AS SELECT parent FROM jfs_edge GROUP BY parent ORDER BY (parent * 7919) % 10007
+        LIMIT (SELECT max(1, count(DISTINCT parent) / 100) FROM jfs_edge)";
+    database.execute_batch(directories).unwrap();
+    let files = "SELECT inode FROM jfs_edge WHERE type = 1 AND parent IN touched";
+    let count = database.query_row(&format!("SELECT count(*) FROM ({files})"), [], |row| row.get(0)).unwrap();
+    let times = "UPDATE jfs_node SET mtime = mtime + 1000000, ctime = ctime + 1000000 WHERE inode IN";
+    database.execute_batch(&format!("{times} touched; {times} ({files});")).unwrap();
+    database.execute(&format!("UPDATE jfs_chunk SET slices = slices || slices WHERE inode IN ({files})"), []).unwrap();
+    count
 }
 
 #[test]

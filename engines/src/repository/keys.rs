@@ -89,7 +89,9 @@ impl RepositoryKeys {
         let decryptor = Decryptor::new_buffered(input).map_err(|cause| damaged().because(cause))?;
         let reader = decryptor.decrypt(identities.iter().map(|identity| identity.as_ref() as &dyn Identity));
         let mut reader = reader.map_err(|cause| match cause {
-            age::DecryptError::NoMatchingKeys | age::DecryptError::KeyDecryptionFailed => {
+            age::DecryptError::NoMatchingKeys
+            | age::DecryptError::KeyDecryptionFailed
+            | age::DecryptError::DecryptionFailed => {
                 Error::new(ErrorKind::Config, "this key does not open the repository")
             }
             other => damaged().because(other),

@@ -55,6 +55,9 @@ impl Repository {
     /// # Errors
     /// Those of the store; a newer format.
     pub fn find(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Option<Self>> {
+        if !Store::may_be_there(address, CONFIG_NAME) {
+            return Ok(None);
+        }
         let store = Arc::new(Store::open(address, stop)?);
         let Some(text) = store.find(CONFIG_NAME, MAX_HEADER)? else { return Ok(None) };
         let config = Config::read(&text).map_err(|error| Error::from(error).at(store.shown()))?;

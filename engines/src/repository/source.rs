@@ -67,6 +67,8 @@ struct Part<K> {
 }
 
 struct Seen<K: Kind> {
+    /// Which parts; one that is scanned again counts once.
+    parts: Vec<bool>,
     tally: Tally<K>,
     is_damaged: bool,
 }
@@ -79,13 +81,18 @@ impl<S: System> BackupSnapshot<S> {
             let kind_parts = lowest_pages::<S>(&blobs, root, &mut unpacker);
             parts.extend(kind_parts.map_err(|error| error.at(format!("backup {}", backup.name)))?);
         }
-        let seen = Mutex::new(Seen { tally: Tally::default(), is_damaged: false });
+        let seen = Mutex::new(Seen { parts: vec![false; parts.len()], tally: Tally::default(), is_damaged: false });
         Ok(Self { blobs, backup, manifest, parts, seen })
     }
 
-    fn part(&self, partition: &Partition<S>) -> Result<&Part<S::Kind>> {
-        let part = usize::try_from(partition.from).ok().and_then(|index| self.parts.get(index));
-        part.ok_or_else(|| bug("a partition that no plan had"))
+    /// Takes note of the tally of a part.
+    fn saw(&self, index: usize, tally: &Tally<S::Kind>) {
+        let mut seen = lock(&self.seen);
+        if let Some(before) = seen.parts.get_mut(index)
+            && !std::mem::replace(before, true)
+        {
+            seen.tally.add(tally);
+        }
     }
 
     /// What is lost with some rows: `node inode 1 to 256`.
@@ -112,7 +119,7 @@ impl<S: System> BackupSnapshot<S> {
         out.damaged(place, metaferry_codecs::Error::malformed("blob", error.to_string()))
     }
 
-    fn scan_blobs(&self, part: &Part<S::Kind>, entries: &[Entry], out: &mut dyn Emit<S>) -> Result<()> {
+    fn scan_blobs(&self, part: &Part<S::Kind>, entries: &[Entry], out: &mut dyn Emit<S>) -> Result<Tally<S::Kind>> {
         let mut unpacker = Unpacker::new()?;
         let (mut batch, mut tally) = (S::Batch::empty(part.kind), Tally::default());
         self.blobs.each(entries, &mut unpacker, MAX_SEGMENT, &mut |number, text| {
@@ -133,8 +140,7 @@ impl<S: System> BackupSnapshot<S> {
         if !batch.is_empty() {
             out.emit(batch)?;
         }
-        lock(&self.seen).tally.add(&tally);
-        Ok(())
+        Ok(tally)
     }
 }
 
@@ -193,12 +199,19 @@ impl<S: System> Snapshot<S> for BackupSnapshot<S> {
     }
 
     fn scan(&self, partition: &Partition<S>, out: &mut dyn Emit<S>) -> Result<()> {
-        let part = self.part(partition)?;
+        let index = usize::try_from(partition.from).unwrap_or(usize::MAX);
+        let part = self.parts.get(index).ok_or_else(|| bug("a partition that no plan had"))?;
         if !part.is_page {
-            return self.scan_blobs(part, std::slice::from_ref(&part.entry), out);
+            let tally = self.scan_blobs(part, std::slice::from_ref(&part.entry), out)?;
+            self.saw(index, &tally);
+            return Ok(());
         }
         match self.blobs.page::<S>(&part.entry.id, &mut Unpacker::new()?) {
-            Ok(page) if page.kind == part.kind && page.height == 1 => self.scan_blobs(part, &page.entries, out),
+            Ok(page) if page.kind == part.kind && page.height == 1 => {
+                let tally = self.scan_blobs(part, &page.entries, out)?;
+                self.saw(index, &tally);
+                Ok(())
+            }
             Ok(_) => Err(Error::corrupt(format!("page {} is not where it belongs", hex(&part.entry.id)))),
             Err(error) => self.damaged(self.lost(part.kind, &part.entry.first, part.next.as_deref()), error, out),
         }

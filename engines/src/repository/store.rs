@@ -35,6 +35,14 @@ pub(super) struct Object {
 }
 
 impl Store {
+    /// Whether there may be something: whoever opens a folder makes it.
+    pub(super) fn may_be_there(address: &RepositoryAddress, name: &str) -> bool {
+        match &address.place {
+            Place::Folder(path) => path.join(name).exists(),
+            Place::S3 { .. } => true,
+        }
+    }
+
     /// Opens it; nothing is read yet.
     pub(super) fn open(address: &RepositoryAddress, stop: &Stop) -> Result<Self> {
         let shown = address.meaning(super::Which::Newest).to_string();
