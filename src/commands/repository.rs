@@ -59,8 +59,9 @@ pub(crate) fn list(context: &Context, repository: &str) -> Result<Outcome> {
     let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
     let (verified, pinned) = (repository.verified()?, repository.pinned()?);
     let mut table = table(["begun", "rows", "new bytes", "total bytes", "guarantee", "verified", "id", "origin"]);
-    for backup in repository.backups()? {
-        let manifest = repository.manifest::<JuiceFs>(&backup.name)?;
+    let backups = repository.backups()?;
+    let manifests = repository.manifests::<JuiceFs>(backups.iter().map(|backup| backup.name.clone()).collect())?;
+    for (backup, manifest) in backups.iter().zip(manifests) {
         let guarantee = if manifest.is_exact { "exact" } else { "fuzzy" };
         let (proven, is_pinned) = (verified.get(&backup.name), pinned.contains_key(&backup.name));
         if context.common.json {

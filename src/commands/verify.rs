@@ -1,12 +1,13 @@
 //! verify: two sources, compared; or one, proven by the checksums it carries.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
 use metaferry_engines::repository::{Listed, Repository, Which};
 use metaferry_pipeline::verify::{Options, verify};
-use metaferry_pipeline::{Emit, Error, Result, Scope};
+use metaferry_pipeline::{Emit, Error, Result, Scope, stage};
 use serde_json::json;
 
 use crate::Outcome;
@@ -39,16 +40,29 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
     }
     let started = Instant::now();
     let progress = Progress::start(context);
-    let snapshot = place.source(context)?.snapshot(1, &context.stop)?;
-    let mut proof = Proof { rows: 0, damaged: 0, told: Vec::new(), limit, context };
+    let snapshot = place.source(context)?.snapshot(context.threads(), &context.stop)?;
     let partitions = snapshot.plan(&Scope::<JuiceFs>::default())?;
     context.monitor.begin("prove", partitions.iter().map(|partition| partition.weight).sum());
-    for partition in &partitions {
-        snapshot.scan(partition, &mut proof)?;
-    }
+    let (next, partitions, snapshot) = (&AtomicUsize::new(0), &partitions, snapshot.as_ref());
+    let worker = |_| {
+        move || {
+            let mut proof = Proof { rows: 0, damaged: 0, told: Vec::new(), limit, context };
+            while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                snapshot.scan(partition, &mut proof)?;
+            }
+            Ok((proof.rows, proof.damaged, proof.told))
+        }
+    };
+    let proofs = stage::run_alone(&context.stop, (0..context.threads()).map(worker).collect())?;
     snapshot.finish()?;
     drop(progress);
-    let Proof { rows, damaged, told, .. } = proof;
+    let (mut rows, mut damaged, mut told) = (0, 0, Vec::new());
+    for (more_rows, more_damaged, more_told) in proofs {
+        rows += more_rows;
+        damaged += more_damaged;
+        told.extend(more_told);
+    }
+    told.truncate(limit);
     if let (Some((repository, backup)), 0) = (&backup, damaged) {
         repository.note_verified(backup)?;
     }

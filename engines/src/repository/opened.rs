@@ -9,6 +9,7 @@ use metaferry_codecs::repository::{
     CONFIG_NAME, Config, Id, Index, MAX_BACKUP, MAX_INDEX, Manifest, Mark, SEALED_BYTES, Vault, hex, moment_of, name_of,
 };
 use metaferry_codecs::system::System;
+use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use zeroize::Zeroizing;
 
@@ -20,6 +21,8 @@ pub(super) const INDEXES: &str = "index";
 pub(super) const PINS: &str = "pins";
 pub(super) const VERIFIED: &str = "verified";
 pub(super) const DOOMED: &str = "doomed";
+/// Objects read at a time.
+const READERS: usize = 8;
 const MOMENT: &str = "%Y-%m-%dT%H:%M:%SZ";
 const MANIFEST_LABEL: &[u8] = b"manifest";
 const INDEX_LABEL: &[u8] = b"index";
@@ -155,19 +158,37 @@ impl Repository {
     /// # Errors
     /// Those of the store; one that was altered, is of a newer format or another system.
     pub fn manifest<S: System>(&self, name: &str) -> Result<Manifest<S::Kind>> {
-        let path = format!("{MANIFESTS}/{name}");
-        let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", self.shown()));
-        let object = self.store.get(&path, frame_bound(MAX_BACKUP) + SEALED_BYTES)?;
-        if !name.ends_with(&hex(sha256(&object).get(..8).unwrap_or_default())) {
-            return Err(at(metaferry_codecs::Error::Checksum("manifest")));
+        read_manifest::<S>(&self.store, &self.vault, name)
+    }
+
+    /// The manifests of some backups, in their order; several are read at a time.
+    ///
+    /// # Errors
+    /// As [`Repository::manifest`].
+    pub fn manifests<S: System>(&self, names: Vec<String>) -> Result<Vec<Manifest<S::Kind>>> {
+        self.side_by_side(names, |store, vault, name| read_manifest::<S>(store, vault, name))
+    }
+
+    /// Reads several objects at a time; what they hold, in the order of their names.
+    fn side_by_side<T: Send + 'static>(
+        &self,
+        names: Vec<String>,
+        read: fn(&Store, &Vault, &str) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let (store, vault) = (Arc::clone(&self.store), self.vault.clone());
+        let worker = move || {
+            let (store, vault) = (Arc::clone(&store), vault.clone());
+            move |name: String| read(&store, &vault, &name)
+        };
+        let mut crew = Crew::start("read", READERS.min(names.len()), self.store.stop(), worker)?;
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            found.extend(crew.put(name)?);
         }
-        let frame = self.vault.open(MANIFEST_LABEL, &object).map_err(at)?;
-        let mut unpacker = Unpacker::new()?;
-        let manifest = Manifest::read(unpacker.unpack(&frame, MAX_BACKUP).map_err(at)?).map_err(at)?;
-        if manifest.system != S::NAME {
-            return Err(Error::unsupported(format!("{}: {path}: it is a backup of {}", self.shown(), manifest.system)));
+        while let Some(last) = crew.take()? {
+            found.push(last);
         }
-        Ok(manifest)
+        Ok(found)
     }
 
     /// Puts the manifest of a backup: with that, it exists.
@@ -191,7 +212,9 @@ impl Repository {
     /// All of its indexes, by name.
     pub(super) fn indexes(&self) -> Result<BTreeMap<String, Index>> {
         let names = self.store.list(INDEXES)?.into_iter().map(|object| object.name).filter(|name| name.len() == 64);
-        names.map(|name| Ok((name.clone(), self.index(&name)?))).collect()
+        let names: Vec<String> = names.collect();
+        let indexes = self.side_by_side(names.clone(), read_index)?;
+        Ok(names.into_iter().zip(indexes).collect())
     }
 
     /// The packs that are doomed, and since when.
@@ -263,18 +286,34 @@ impl Repository {
     pub fn verified(&self) -> Result<BTreeMap<String, String>> {
         self.marks(VERIFIED)
     }
+}
 
-    fn index(&self, name: &str) -> Result<Index> {
-        let path = format!("{INDEXES}/{name}");
-        let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", self.shown()));
-        let object = self.store.get(&path, frame_bound(MAX_INDEX) + SEALED_BYTES)?;
-        if hex(&sha256(&object)) != name {
-            return Err(at(metaferry_codecs::Error::Checksum("index")));
-        }
-        let frame = self.vault.open(INDEX_LABEL, &object).map_err(at)?;
-        let mut unpacker = Unpacker::new()?;
-        Index::read(unpacker.unpack(&frame, MAX_INDEX).map_err(at)?).map_err(at)
+fn read_manifest<S: System>(store: &Store, vault: &Vault, name: &str) -> Result<Manifest<S::Kind>> {
+    let path = format!("{MANIFESTS}/{name}");
+    let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", store.shown()));
+    let object = store.get(&path, frame_bound(MAX_BACKUP) + SEALED_BYTES)?;
+    if !name.ends_with(&hex(sha256(&object).get(..8).unwrap_or_default())) {
+        return Err(at(metaferry_codecs::Error::Checksum("manifest")));
     }
+    let frame = vault.open(MANIFEST_LABEL, &object).map_err(at)?;
+    let mut unpacker = Unpacker::new()?;
+    let manifest = Manifest::read(unpacker.unpack(&frame, MAX_BACKUP).map_err(at)?).map_err(at)?;
+    if manifest.system != S::NAME {
+        return Err(Error::unsupported(format!("{}: {path}: it is a backup of {}", store.shown(), manifest.system)));
+    }
+    Ok(manifest)
+}
+
+fn read_index(store: &Store, vault: &Vault, name: &str) -> Result<Index> {
+    let path = format!("{INDEXES}/{name}");
+    let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", store.shown()));
+    let object = store.get(&path, frame_bound(MAX_INDEX) + SEALED_BYTES)?;
+    if hex(&sha256(&object)) != name {
+        return Err(at(metaferry_codecs::Error::Checksum("index")));
+    }
+    let frame = vault.open(INDEX_LABEL, &object).map_err(at)?;
+    let mut unpacker = Unpacker::new()?;
+    Index::read(unpacker.unpack(&frame, MAX_INDEX).map_err(at)?).map_err(at)
 }
 
 /// The name of a pack's object: by its first two digits in folders, which some stores need.

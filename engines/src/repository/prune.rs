@@ -89,10 +89,7 @@ pub fn prune<S: System>(
     stop: &Stop,
 ) -> Result<Pruned> {
     let (gone, kept): (Vec<_>, Vec<_>) = decided.iter().partition(|(_, fate)| *fate == Fate::Removed);
-    let mut manifests = Vec::new();
-    for (backup, _) in &kept {
-        manifests.push(repository.manifest::<S>(&backup.name)?);
-    }
+    let manifests = repository.manifests::<S>(kept.iter().map(|(backup, _)| backup.name.clone()).collect())?;
     for (backup, _) in &gone {
         repository.store.remove(&format!("{MANIFESTS}/{}", backup.name))?;
         repository.unmark(VERIFIED, &backup.name)?;

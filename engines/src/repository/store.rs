@@ -54,8 +54,6 @@ impl Store {
                 Operator::new(Fs::default().root(text).atomic_write_dir(&growing.to_string_lossy()))
             }
             Place::S3 { bucket, prefix, endpoint, region } => {
-                // Whoever was first has set one; either will do.
-                drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
                 opendal::install_default();
                 let region = region.clone().or_else(|| std::env::var("AWS_REGION").ok());
                 let s3 = S3::default().bucket(bucket).root(&format!("/{prefix}"));
@@ -75,6 +73,11 @@ impl Store {
     /// Its address, for messages.
     pub(super) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// What ends all waiting.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     fn wait<T>(&self, path: &str, work: impl Future<Output = opendal::Result<T>>) -> Result<Option<T>> {
