@@ -321,6 +321,16 @@ pub(crate) enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Tell which paths came, went or changed from one source to another, directory by directory
+    Diff {
+        /// One engine, file or backup
+        left: String,
+        /// The other
+        right: String,
+        /// Only how many there are in each directory
+        #[arg(long)]
+        by_directory: bool,
+    },
     /// Compare two sources: their tallies, then the rows that differ; or prove one that carries checksums
     Verify {
         /// One engine, file or backup

@@ -2,6 +2,7 @@
 
 mod copy;
 mod demo;
+mod diff;
 mod info;
 mod look;
 mod preflight;
@@ -60,6 +61,7 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
         Command::Verify { left, right: Some(right), limit } => verify::run(context, &left, &right, limit),
         Command::Verify { left, right: None, limit } => verify::prove(context, &left, limit),
+        Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),
         Command::Info { source } => info::run(context, &source),

@@ -1,13 +1,14 @@
 //! verify: two sources, compared; or one, proven by the checksums it carries.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
-use metaferry_engines::repository::{Listed, Repository, Which};
+use metaferry_engines::repository::{Damaged, Listed, Repository, RepositorySource, Which, hurt};
 use metaferry_pipeline::verify::{Options, verify};
-use metaferry_pipeline::{Emit, Error, Result, Scope, stage};
+use metaferry_pipeline::{Emit, Error, Result, Scope, Source, stage};
 use serde_json::json;
 
 use crate::Outcome;
@@ -40,7 +41,8 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
     }
     let started = Instant::now();
     let progress = Progress::start(context);
-    let snapshot = place.source(context)?.snapshot(context.threads(), &context.stop)?;
+    let (source, blobs) = collecting(context, &place)?;
+    let snapshot = source.snapshot(context.threads(), &context.stop)?;
     let partitions = snapshot.plan(&Scope::<JuiceFs>::default())?;
     context.monitor.begin("prove", partitions.iter().map(|partition| partition.weight).sum());
     let (next, partitions, snapshot) = (&AtomicUsize::new(0), &partitions, snapshot.as_ref());
@@ -63,16 +65,20 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
         told.extend(more_told);
     }
     told.truncate(limit);
-    if let (Some((repository, backup)), 0) = (&backup, damaged) {
-        repository.note_verified(backup)?;
-    }
+    let hurt = match &backup {
+        Some((repository, backup)) if damaged == 0 => repository.note_verified(backup).map(|()| Vec::new())?,
+        Some((repository, _)) => hurt::<JuiceFs>(repository, &blobs.lock().unwrap_or_else(PoisonError::into_inner))?,
+        None => Vec::new(),
+    };
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     let seconds = started.elapsed().as_secs_f64();
     if context.common.json {
         printer.line(json!({ "version": 1, "event": "proof", "source": about(&snapshot.about()), "rows": rows,
-            "damaged": damaged, "told": told, "seconds": seconds }));
+            "damaged": damaged, "told": told, "seconds": seconds,
+            "hurt": hurt.iter().map(|backup| backup.name.as_str()).collect::<Vec<_>>() }));
     } else {
         told.iter().for_each(|text| tell(format_args!("damaged: {text}")));
+        hurt.iter().for_each(|backup| tell(format_args!("hurt: backup {}", backup.name)));
         if damaged > 0 {
             printer.line(format!("damaged: {damaged} stretches of rows are lost"));
         } else if !context.common.quiet {
@@ -83,12 +89,20 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
 }
 
 /// Of a repository, the one backup that is meant: another may become the newest meanwhile.
-fn settled(context: &Context, place: Place) -> Result<(Place, Option<(Repository, Listed)>)> {
+fn settled(context: &Context, place: Place) -> Result<(Place, Option<(Arc<Repository>, Listed)>)> {
     let Place::Repository(address) = &place else { return Ok((place, None)) };
-    let repository = Repository::open(address, &context.keys()?, &context.stop)?;
+    let repository = Arc::new(Repository::open(address, &context.keys()?, &context.stop)?);
     let backup = repository.chosen()?;
     let address = address.meaning(Which::Id(backup.id().to_owned()));
     Ok((Place::Repository(address), Some((repository, backup))))
+}
+
+/// A source, and what of a repository it finds damaged.
+fn collecting(context: &Context, place: &Place) -> Result<(Box<dyn Source<JuiceFs>>, Damaged)> {
+    let Place::Repository(address) = place else { return Ok((place.source(context)?, Damaged::default())) };
+    let source = RepositorySource::new(address.clone(), context.keys()?);
+    let damaged = source.damaged();
+    Ok((Box::new(source), damaged))
 }
 
 /// Counts what is read, and what cannot be.

@@ -14,7 +14,7 @@ mod vault;
 pub use blob::{begin_blob, blob_rows};
 pub use config::{CONFIG_NAME, Config};
 pub use cut::{Cutter, MOST_TEXT, ends_blob};
-pub use index::{Index, Pack, Placed};
+pub use index::{Index, Pack, Placed, SALT};
 pub use manifest::{Manifest, Root, moment_of, name_of};
 pub use mark::Mark;
 pub use page::{Entry, MOST_ENTRIES, Page, short};

@@ -61,23 +61,25 @@ fn a_page_looks_like_this() {
 
 #[test]
 fn an_index_looks_like_this() {
-    let blobs = vec![Placed { id: [1; 32], length: 10 }, Placed { id: [2; 32], length: 20 }];
+    let blobs = vec![SALT, Placed { id: [1; 32], length: 10 }, Placed { id: [2; 32], length: 20 }];
     let index = Index { packs: vec![Pack { id: [3; 32], blobs }] };
     let text = index.write();
     assert_eq!(
         String::from_utf8(text.clone()).unwrap(),
         format!(
-            "{{\"index\":{{\"packs\":1,\"blobs\":2}}}}\n\
-             {{\"pack\":{{\"id\":\"{}\",\"length\":30,\"blobs\":2}}}}\n\
+            "{{\"index\":{{\"packs\":1,\"blobs\":3}}}}\n\
+             {{\"pack\":{{\"id\":\"{}\",\"length\":46,\"blobs\":3}}}}\n\
+             {{\"blob\":{{\"id\":\"{}\",\"length\":16}}}}\n\
              {{\"blob\":{{\"id\":\"{}\",\"length\":10}}}}\n\
              {{\"blob\":{{\"id\":\"{}\",\"length\":20}}}}\n",
             "03".repeat(32),
+            "00".repeat(32),
             "01".repeat(32),
             "02".repeat(32)
         )
     );
     assert_eq!(Index::read(&text).unwrap(), index);
-    let wrong = String::from_utf8(text).unwrap().replace("\"length\":30", "\"length\":31");
+    let wrong = String::from_utf8(text).unwrap().replace("\"length\":46", "\"length\":47");
     assert!(Index::read(wrong.as_bytes()).is_err());
 }
 

@@ -10,7 +10,7 @@ use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, Page, hex};
 use metaferry_codecs::system::System;
 use metaferry_pipeline::{Error, Result};
 
-use super::known::{Known, Location};
+use super::known::{Catalog, Known, Location};
 use super::opened::{Repository, pack_path};
 
 /// What is asked for with one request at most, in bytes.
@@ -32,9 +32,7 @@ struct Stretch {
 impl Blobs {
     /// All that the indexes of a repository say.
     pub(super) fn of(repository: Arc<Repository>) -> Result<Self> {
-        let doomed = repository.doomed()?.into_keys().collect();
-        let indexes: Vec<_> = repository.indexes()?.into_values().collect();
-        Ok(Self { known: Known::to_read(&indexes, &doomed), repository })
+        Ok(Self { known: Known::to_read(&Catalog::of(&repository)?), repository })
     }
 
     /// The text of one blob or page of at most `bound` bytes.

@@ -3,6 +3,7 @@
 
 mod address;
 mod blobs;
+mod hurt;
 mod keys;
 mod known;
 mod loader;
@@ -15,11 +16,12 @@ mod source;
 mod store;
 
 pub use address::{RepositoryAddress, Which};
+pub use hurt::hurt;
 pub use keys::RepositoryKeys;
 pub use opened::{Listed, Repository};
 pub use prune::{PruneOptions, Pruned, decide, prune};
 pub use sink::{Made, RepositoryOptions, RepositorySink};
-pub use source::RepositorySource;
+pub use source::{Damaged, RepositorySource};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -17,6 +17,7 @@ use super::store::Store;
 use super::{RepositoryAddress, RepositoryKeys, Which};
 
 pub(super) const MANIFESTS: &str = "manifests";
+pub(super) const PACKS: &str = "packs";
 pub(super) const INDEXES: &str = "index";
 pub(super) const PINS: &str = "pins";
 pub(super) const VERIFIED: &str = "verified";
@@ -217,6 +218,12 @@ impl Repository {
         Ok(names.into_iter().zip(indexes).collect())
     }
 
+    /// The packs that are there, and how long each is, in bytes.
+    pub(super) fn packs(&self) -> Result<BTreeMap<Id, u64>> {
+        let objects = self.store.list(PACKS)?.into_iter();
+        Ok(objects.filter_map(|object| Some((pack_of(&object.name)?, object.length))).collect())
+    }
+
     /// The packs that are doomed, and since when.
     pub(super) fn doomed(&self) -> Result<BTreeMap<Id, String>> {
         let marks = self.marks(DOOMED)?.into_iter();
@@ -319,7 +326,14 @@ fn read_index(store: &Store, vault: &Vault, name: &str) -> Result<Index> {
 /// The name of a pack's object: by its first two digits in folders, which some stores need.
 pub(super) fn pack_path(id: &Id) -> String {
     let name = hex(id);
-    format!("packs/{}/{name}", name.get(..2).unwrap_or_default())
+    format!("{PACKS}/{}/{name}", name.get(..2).unwrap_or_default())
+}
+
+/// The pack of an object's name; none where it is no name of a pack.
+fn pack_of(name: &str) -> Option<Id> {
+    let (folder, name) = name.split_once('/')?;
+    let is_lower = name.bytes().all(|byte| !byte.is_ascii_uppercase());
+    (name.starts_with(folder) && is_lower).then(|| read_hex(name.as_bytes())?.try_into().ok())?
 }
 
 /// This moment, as RFC 3339 in UTC, in whole seconds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::services::{Fs, S3};
-use opendal::{ErrorKind as StoreKind, Operator};
+use opendal::{Entry, ErrorKind as StoreKind, Operator};
 use tokio::runtime::{Builder, Runtime};
 
 use super::address::{Place, RepositoryAddress};
@@ -32,6 +32,8 @@ pub(super) struct Store {
 pub(super) struct Object {
     /// Its name, below the folder that was listed.
     pub(super) name: String,
+    /// How long it is, in bytes.
+    pub(super) length: u64,
 }
 
 impl Store {
@@ -159,7 +161,10 @@ impl Store {
         let list = self.operator.list_with(&prefix).recursive(true);
         let entries = self.wait(&prefix, async { list.await })?.unwrap_or_default();
         let files = entries.iter().filter(|entry| entry.metadata().mode().is_file());
-        let named = files.filter_map(|entry| entry.path().strip_prefix(&prefix));
-        Ok(named.map(|name| Object { name: name.to_owned() }).collect())
+        let object = |entry: &Entry| {
+            let name = entry.path().strip_prefix(&prefix)?.to_owned();
+            Some(Object { name, length: entry.metadata().content_length() })
+        };
+        Ok(files.filter_map(object).collect())
     }
 }
