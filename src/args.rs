@@ -92,7 +92,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, alias = "keep-secret-key")]
     pub(crate) keep_secrets: bool,
     /// Go on past rows that cannot be decoded, count them, and exit with 3
-    #[arg(long)]
+    #[arg(long, visible_alias = "salvage")]
     pub(crate) skip_damaged: bool,
     /// Leave out what is only in the trash; counters, link counts and slice references are those of what is left
     #[arg(long)]
