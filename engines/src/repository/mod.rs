@@ -5,6 +5,7 @@ mod address;
 mod blobs;
 mod keys;
 mod known;
+mod lease;
 mod loader;
 mod opened;
 mod packing;
@@ -16,6 +17,7 @@ mod store;
 
 pub use address::{RepositoryAddress, Which};
 pub use keys::RepositoryKeys;
+pub use lease::{Lease, Taking};
 pub use opened::{Listed, Repository};
 pub use prune::{PruneOptions, Pruned, decide, prune};
 pub use sink::{Made, RepositoryOptions, RepositorySink};

@@ -34,6 +34,26 @@ pub(super) struct Object {
     pub(super) name: String,
 }
 
+/// What must be so for an object to be put.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition<'a> {
+    /// There is none of its name.
+    Absent,
+    /// The one that is there has this tag.
+    Is(&'a str),
+}
+
+/// What became of an object that was put on a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Conditional {
+    /// It is there, with this tag.
+    Put(String),
+    /// Another is there.
+    Refused,
+    /// The store knows no conditions.
+    Unknown,
+}
+
 impl Store {
     /// Whether there may be something: whoever opens a folder makes it.
     pub(super) fn may_be_there(address: &RepositoryAddress, name: &str) -> bool {
@@ -140,6 +160,35 @@ impl Store {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), StoreKind::ConditionNotMatch | StoreKind::AlreadyExists) => Ok(false),
             Err(error) => Err(self.failed(path, error)),
+        }
+    }
+
+    /// A whole object of at most `bound` bytes with its tag, or with what a newer one has replaced; no tag where the store has none.
+    pub(super) fn find_tagged(&self, path: &str, bound: usize) -> Result<Option<(Vec<u8>, Option<String>)>> {
+        let Some(found) = self.wait(path, self.operator.stat(path))? else { return Ok(None) };
+        let tag = found.etag().map(str::to_owned);
+        Ok(self.find(path, bound)?.map(|bytes| (bytes, tag)))
+    }
+
+    /// Puts an object on a condition.
+    pub(super) fn put_if(&self, path: &str, bytes: Vec<u8>, condition: Condition<'_>) -> Result<Conditional> {
+        let write = self.operator.write_with(path, bytes);
+        let write = match condition {
+            Condition::Absent => write.if_not_exists(true),
+            Condition::Is(tag) => write.if_match(tag),
+        };
+        self.stop.check()?;
+        match self.runtime.block_on(watched(&self.stop, async { write.await }))? {
+            Ok(put) => Ok(put.etag().map_or(Conditional::Unknown, |tag| Conditional::Put(tag.to_owned()))),
+            Err(error) => match error.kind() {
+                // What is to have a tag may have gone.
+                StoreKind::ConditionNotMatch | StoreKind::AlreadyExists | StoreKind::NotFound => {
+                    Ok(Conditional::Refused)
+                }
+                StoreKind::Unsupported => Ok(Conditional::Unknown),
+                _ if error.to_string().contains("NotImplemented") => Ok(Conditional::Unknown),
+                _ => Err(self.failed(path, error)),
+            },
         }
     }
 
