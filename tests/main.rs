@@ -8,6 +8,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod agent;
 mod cli;
 mod conformance;
 mod corpus;

@@ -119,14 +119,12 @@ impl Lease {
         self.put(moment(LIFE))
     }
 
-    /// Gives it back; what was begun is named where it is not made.
+    /// Gives it back, with the stamp of what was begun and is not made.
     ///
     /// # Errors
     /// As [`Lease::renew`].
-    pub fn release(mut self, is_made: bool) -> Result<()> {
-        if is_made {
-            self.text.turn.clear();
-        }
+    pub fn release(mut self, unfinished: &str) -> Result<()> {
+        unfinished.clone_into(&mut self.text.turn);
         self.put(moment(0))
     }
 
