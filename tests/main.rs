@@ -12,6 +12,7 @@ mod agent;
 mod cli;
 mod conformance;
 mod corpus;
+mod deploy;
 mod faults;
 mod fixtures;
 mod formats;

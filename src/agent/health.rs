@@ -67,9 +67,9 @@ impl Health {
 }
 
 impl State {
-    /// Whether there is a backup that is younger than two periods. An agent that has just begun has as long to make one.
+    /// Whether there is a backup that is younger than two periods. Where there is none, an agent has as long to make one.
     pub(super) fn is_healthy(&self, now: Timestamp) -> bool {
-        let last = self.last_success.map_or(self.started, |last| last.max(self.started));
+        let last = self.last_success.unwrap_or(self.started);
         now.as_second().saturating_sub(last.as_second()) < self.every.saturating_mul(2)
     }
 
@@ -129,8 +129,8 @@ mod tests {
         assert!(state.is_healthy(at(1199)) && !state.is_healthy(at(1200)));
         state.last_success = Some(at(1150));
         assert!(state.is_healthy(at(1349)) && !state.is_healthy(at(1350)));
-        state.last_success = Some(at(1));
-        assert!(state.is_healthy(at(1199)), "an agent that has just begun");
+        state.last_success = Some(at(900));
+        assert!(!state.is_healthy(at(1100)), "the backup is old, though the agent is young");
     }
 
     #[test]

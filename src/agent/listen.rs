@@ -30,7 +30,10 @@ pub(super) fn listen(address: SocketAddr, health: Health) -> Result<SocketAddr> 
             }
         }
     };
-    std::thread::Builder::new().name("listen".to_owned()).spawn(serve).map_err(|cause| Error::engine("a thread", cause))?;
+    std::thread::Builder::new()
+        .name("listen".to_owned())
+        .spawn(serve)
+        .map_err(|cause| Error::engine("a thread", cause))?;
     Ok(bound)
 }
 
@@ -39,7 +42,8 @@ fn answer(mut stream: TcpStream, health: &Health) -> std::io::Result<()> {
     let request = read(&mut stream)?;
     let (status, text) = reply(&request, health);
     let length = text.len();
-    let head = format!("HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n");
+    let head =
+        format!("HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\n\r\n");
     let is_head = request.starts_with(b"HEAD ");
     stream.write_all(head.as_bytes())?;
     if is_head { Ok(()) } else { stream.write_all(text.as_bytes()) }

@@ -86,7 +86,19 @@ impl<'a> Agent<'a> {
         let spawned = std::thread::Builder::new().name("patience".to_owned()).spawn(watch);
         spawned.map_err(|cause| Error::engine("a thread", cause))?;
         let (origin, holder) = (source.to_string(), holder()?);
-        Ok(Self { context, args, source, address, stamp, origin, holder, log, health, patience, has_told_of_lease: false })
+        Ok(Self {
+            context,
+            args,
+            source,
+            address,
+            stamp,
+            origin,
+            holder,
+            log,
+            health,
+            patience,
+            has_told_of_lease: false,
+        })
     }
 
     /// One backup, if it is time.

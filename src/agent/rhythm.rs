@@ -42,7 +42,8 @@ pub(super) fn about(moment: Timestamp, every: i64) -> Timestamp {
 /// now, wherever that clock is put meanwhile.
 pub(super) fn wait(until: Timestamp, stop: &Stop) -> Result<()> {
     let (begun, length) = (Instant::now(), left(until));
-    while let Some(left) = Some(left(until).min(length.saturating_sub(begun.elapsed()))).filter(|left| !left.is_zero()) {
+    while let Some(left) = Some(left(until).min(length.saturating_sub(begun.elapsed()))).filter(|left| !left.is_zero())
+    {
         stop.check()?;
         std::thread::sleep(left.min(TICK));
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_engines::repository::{Lease, Listed, Made, Repository, Taking};
 use metaferry_engines::stamp::{Asking, Turn};
-use metaferry_pipeline::copy::Report;
 use metaferry_pipeline::Result;
+use metaferry_pipeline::copy::Report;
 use serde_json::json;
 
 use super::keeper::{self, Bounds};
@@ -112,7 +112,10 @@ impl Agent<'_> {
             }
             _ => {
                 let last = self.newest(repository, None)?.map(|(backup, _)| backup.begun);
-                Ok(asking.turn(last.as_deref().map(str::as_bytes)))
+                Ok(match asking.turn(last.as_deref().map(str::as_bytes)) {
+                    Turn::Ours { stamp, .. } => Turn::Ours { stamp, repaired: None },
+                    not_yet @ Turn::NotYet { .. } => not_yet,
+                })
             }
         }
     }
@@ -192,7 +195,8 @@ impl Agent<'_> {
             self.log.say(Level::Warning, "damaged", &text, json!({ "count": findings.damaged.count }));
         }
         if seconds * 2.0 > self.args.every as f64 {
-            let text = format!("backup {name}: it took {seconds:.0} s, more than half of its period of {} s", self.args.every);
+            let text =
+                format!("backup {name}: it took {seconds:.0} s, more than half of its period of {} s", self.args.every);
             self.log.say(Level::Warning, "slow", &text, json!({ "seconds": seconds }));
         }
         findings.is_damaged(report.mended)

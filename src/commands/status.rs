@@ -23,7 +23,8 @@ pub(crate) fn run(context: &Context, address: &str) -> Result<Outcome> {
     let verified = repository.verified()?.into_iter().filter(|(name, _)| is_there(name));
     let verified = verified.max_by(|(_, one), (_, other)| one.cmp(other));
     let holder = Lease::holder(&address, &context.stop)?;
-    let age = |moment: &str| moment.parse::<Timestamp>().map(|moment| Timestamp::now().as_second() - moment.as_second());
+    let age =
+        |moment: &str| moment.parse::<Timestamp>().map(|moment| Timestamp::now().as_second() - moment.as_second());
     let outcome = if suspects.is_empty() { Outcome::Holds } else { Outcome::Found };
     let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
     if context.common.json {
@@ -53,7 +54,8 @@ pub(crate) fn run(context: &Context, address: &str) -> Result<Outcome> {
     }
     printer.line(holder.map_or_else(|| "lease: free".to_owned(), |holder| format!("lease: {holder}")));
     for name in &suspects {
-        printer.line(format!("suspect: {name}; look at it, then: metaferry acknowledge '{}@{name}'", repository.shown()));
+        printer
+            .line(format!("suspect: {name}; look at it, then: metaferry acknowledge '{}@{name}'", repository.shown()));
     }
     Ok(outcome)
 }

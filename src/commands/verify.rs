@@ -114,7 +114,8 @@ pub(crate) fn prove_deep(
 /// Restores a backup into a scratch database, and prints what came of it.
 pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
     let Place::Repository(address) = Place::parse(source)? else {
-        return Err(Error::config(format!("{source} is no repository")).hint("verify reads all of a file, --deep restores a backup"));
+        return Err(Error::config(format!("{source} is no repository"))
+            .hint("verify reads all of a file, --deep restores a backup"));
     };
     let started = Instant::now();
     let progress = Progress::start(context);

@@ -32,9 +32,9 @@ enum Hold {
     /// A lock on the file at a path.
     Locked { file: File, path: PathBuf },
     /// An object, of this tag.
-    Tagged { store: Store, tag: String },
+    Tagged { store: Box<Store>, tag: String },
     /// An object in a store that knows no conditions.
-    Plain(Store),
+    Plain(Box<Store>),
 }
 
 /// What came of asking for the lease.
@@ -57,7 +57,7 @@ impl Lease {
         let text = Text { holder: holder.to_owned(), until: moment(LIFE), turn: String::new() };
         match &address.place {
             Place::Folder(folder) => take_file(folder.join(LEASE_NAME), text),
-            Place::S3 { .. } => take_object(Store::open(address, stop)?, text),
+            Place::S3 { .. } => take_object(Box::new(Store::open(address, stop)?), text),
         }
     }
 
@@ -182,7 +182,7 @@ fn take_file(path: PathBuf, text: Text) -> Result<Taking> {
     }
 }
 
-fn take_object(store: Store, text: Text) -> Result<Taking> {
+fn take_object(store: Box<Store>, text: Text) -> Result<Taking> {
     let found = store.find_tagged(LEASE_NAME, MAX_HEADER)?;
     let before = match &found {
         // What is no lease of this version is of a newer one, and not ours to replace.
@@ -259,4 +259,56 @@ fn write_file(file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
 
 fn failed(path: &Path, cause: std::io::Error) -> Error {
     Error::new(ErrorKind::Engine, format!("{}: the lease", path.display())).because(cause)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+mod tests {
+    use super::*;
+
+    fn take(address: &RepositoryAddress, holder: &str) -> Result<Lease, String> {
+        match Lease::take(address, holder, &Stop::new()).unwrap() {
+            Taking::Taken(lease) => Ok(lease),
+            Taking::Busy { holder } => Err(holder),
+        }
+    }
+
+    #[test]
+    fn one_has_it_at_a_time_and_what_it_leaves_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = RepositoryAddress::parse(&format!("repo+file://{}", folder.path().display())).unwrap();
+        let holder = || Lease::holder(&address, &Stop::new()).unwrap();
+        assert_eq!(holder(), None);
+        let mut lease = take(&address, "one").unwrap();
+        assert!(lease.guards() && lease.unfinished().is_none());
+        assert_eq!((take(&address, "two").err(), holder()), (Some("one".to_owned()), Some("one".to_owned())));
+        lease.begin("a stamp").unwrap();
+        lease.renew().unwrap();
+        // As if its process had died.
+        drop(lease);
+        assert_eq!(holder(), None);
+        let lease = take(&address, "two").unwrap();
+        assert_eq!(lease.unfinished(), Some("a stamp"));
+        lease.release("").unwrap();
+        let mut lease = take(&address, "three").unwrap();
+        assert_eq!(lease.unfinished(), None);
+        // Whose file was taken away does not have it any more.
+        fs::remove_file(folder.path().join(LEASE_NAME)).unwrap();
+        let mut other = take(&address, "four").unwrap();
+        assert_eq!(lease.renew().unwrap_err().kind(), ErrorKind::Refused);
+        other.renew().unwrap();
+    }
+
+    #[test]
+    fn what_is_cut_off_or_from_a_wrong_clock_holds_nobody_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = RepositoryAddress::parse(&format!("repo+file://{}", folder.path().display())).unwrap();
+        fs::write(folder.path().join(LEASE_NAME), b"{\"lease\":{\"form").unwrap();
+        assert_eq!(take(&address, "one").unwrap().unfinished(), None);
+        let until = |until: &str| Text { until: until.to_owned(), ..Text::default() };
+        assert!(is_held(&until(&moment(LIFE))));
+        for not_held in ["", "2999-01-31T12:00:00Z", "2001-01-31T12:00:00Z", &moment(0), &moment(MOST + 60)] {
+            assert!(!is_held(&until(not_held)), "{not_held}");
+        }
+    }
 }

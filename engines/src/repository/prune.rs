@@ -98,8 +98,11 @@ pub fn prune<S: System>(
 ) -> Result<Pruned> {
     let backups: Vec<_> = decided.iter().map(|(backup, _)| backup.clone()).collect();
     if let Some(name) = suspect(repository, &backups)? {
-        return Err(Error::refused(format!("{}: the backup {name} is suspect, so nothing is removed", repository.shown()))
-            .hint(format!("look at it; if it is right, metaferry acknowledge '{}@{name}'", repository.shown())));
+        return Err(Error::refused(format!(
+            "{}: the backup {name} is suspect, so nothing is removed",
+            repository.shown()
+        ))
+        .hint(format!("look at it; if it is right, metaferry acknowledge '{}@{name}'", repository.shown())));
     }
     let (gone, kept): (Vec<_>, Vec<_>) = decided.iter().partition(|(_, fate)| *fate == Fate::Removed);
     let manifests = repository.manifests::<S>(kept.iter().map(|(backup, _)| backup.name.clone()).collect())?;

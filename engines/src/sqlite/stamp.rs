@@ -72,9 +72,8 @@ impl Stamp for SqliteStamp {
         let name = String::from_utf8_lossy(counter::TOTAL_INODES);
         let sql = format!("SELECT value FROM {} WHERE name = ?1", self.table(&tables::COUNTER));
         let count = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY);
-        let count = count.and_then(|connection| {
-            connection.query_row(&sql, [name.as_ref()], |row| row.get::<_, i64>(0)).optional()
-        });
+        let count = count
+            .and_then(|connection| connection.query_row(&sql, [name.as_ref()], |row| row.get::<_, i64>(0)).optional());
         let count = count.map_err(|error| failure(self.address.path(), error))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
