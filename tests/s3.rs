@@ -158,20 +158,52 @@ fn stamp(source: &str) -> String {
     database.query_row(select, [], |row| row.get(0)).unwrap()
 }
 
-/// A way to a server of S3 that answers one call in twenty with an error, or with none at all.
-struct Failing {
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn a_store_without_conditional_puts_is_told_and_backed_up_to_all_the_same() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    let source = folder.sqlite("volume.db");
+    expect(0, &["load", "synthetic://?files=100&seed=7", &source]);
+    for oddity in [Oddity::Refuses, Oddity::Ignores] {
+        let port = Odd::before(moto.port, oddity).port;
+        let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{port}&"));
+        let repository = repository.replace("some/volume", if oddity == Oddity::Refuses { "one" } else { "two" });
+        let args = ["agent", "--once", "--log", "json", "--no-shared-timestamp", "--every", "1s", &source, &repository];
+        for _ in 0..2 {
+            let said = finished(Moto::metaferry(&args));
+            let of = |event: &str| said.matches(&format!("\"event\":\"{event}\"")).count();
+            assert_eq!((of("unguarded"), of("backup")), (1, 1), "{said}");
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+        assert_eq!(Moto::expect(0, &["backups", "--json", &repository]).lines().count(), 2);
+    }
+}
+
+/// What is odd about a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Oddity {
+    /// It answers one call in twenty with an error, or not at all.
+    Fails,
+    /// It refuses conditional puts.
+    Refuses,
+    /// It takes them, and looks at no condition.
+    Ignores,
+}
+
+/// A way to a server of S3 that makes it an odd one.
+struct Odd {
     port: u16,
 }
 
-impl Failing {
-    fn before(server: u16) -> Self {
+impl Odd {
+    fn before(server: u16, oddity: Oddity) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for (number, client) in (1_u64..).zip(listener.incoming()) {
                 let client = client.unwrap();
                 // Whoever goes away in the middle is killed by the test.
-                std::thread::spawn(move || drop(carry(client, server, number)));
+                std::thread::spawn(move || drop(carry(client, server, (number, oddity))));
             }
         });
         Self { port }
@@ -179,7 +211,7 @@ impl Failing {
 }
 
 /// Carries one call and its answer.
-fn carry(mut client: TcpStream, server: u16, number: u64) -> std::io::Result<()> {
+fn carry(mut client: TcpStream, server: u16, (number, oddity): (u64, Oddity)) -> std::io::Result<()> {
     let (mut request, mut part) = (Vec::new(), [0; 64 << 10]);
     let head = loop {
         if let Some(end) = request.windows(4).position(|end| end == b"\r\n\r\n") {
@@ -198,25 +230,40 @@ fn carry(mut client: TcpStream, server: u16, number: u64) -> std::io::Result<()>
             count => request.extend_from_slice(&part[..count]),
         }
     }
-    if number.is_multiple_of(40) {
+    let fails = oddity == Oddity::Fails && number.is_multiple_of(20);
+    if oddity == Oddity::Refuses && (text.contains("\r\nif-match: ") || text.contains("\r\nif-none-match: ")) {
+        let body = "<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>";
+        let length = body.len();
+        let head = format!("HTTP/1.1 501 Not Implemented\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        return client.write_all(format!("{head}{body}").as_bytes());
+    }
+    if fails && number.is_multiple_of(40) {
         return client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
     let mut upstream = TcpStream::connect(("127.0.0.1", server))?;
     let line = request.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     upstream.write_all(&request[..line])?;
     upstream.write_all(b"Connection: close\r\n")?;
-    upstream.write_all(&request[line..])?;
+    let mut rest = request[line..].to_vec();
+    if oddity == Oddity::Ignores {
+        for name in [&b"if-match: "[..], b"if-none-match: "] {
+            let at = rest[..head - line].windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+            // As long as it was, and of no meaning.
+            at.into_iter().for_each(|at| rest[at..at + 2].copy_from_slice(b"x-"));
+        }
+    }
+    upstream.write_all(&rest)?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer)?;
     // What was done, and nobody hears of it.
-    if number.is_multiple_of(20) { Ok(()) } else { client.write_all(&answer) }
+    if fails { Ok(()) } else { client.write_all(&answer) }
 }
 
 #[test]
 #[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
 fn agents_killed_at_random_before_a_store_that_fails_leave_backups_that_restore() {
     let (folder, moto) = (Folder::new(), Moto::start());
-    let failing = Failing::before(moto.port);
+    let failing = Odd::before(moto.port, Oddity::Fails);
     let source = folder.sqlite("volume.db");
     let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{}&", failing.port));
     expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);

@@ -135,7 +135,6 @@ pub(crate) fn contended(shown: &str) -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 mod tests {
     use super::*;
 

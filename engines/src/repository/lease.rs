@@ -140,18 +140,20 @@ impl Lease {
                 write_file(file, &bytes).map_err(|cause| failed(path, cause))
             }
             Hold::Tagged { store, tag } => match store.put_if(LEASE_NAME, bytes, Condition::Is(tag))? {
-                Conditional::Put(now) => {
+                Conditional::Put(Some(now)) => {
                     *tag = now;
                     Ok(())
                 }
                 // An answer may have been lost, and what was put is there.
-                Conditional::Refused | Conditional::Unknown => match store.find_tagged(LEASE_NAME, MAX_HEADER)? {
-                    Some((there, Some(now))) if there == self.text.write() => {
-                        *tag = now;
-                        Ok(())
+                Conditional::Put(None) | Conditional::Refused | Conditional::Unknown => {
+                    match store.find_tagged(LEASE_NAME, MAX_HEADER)? {
+                        Some((there, Some(now))) if there == self.text.write() => {
+                            *tag = now;
+                            Ok(())
+                        }
+                        _ => Err(lost()),
                     }
-                    _ => Err(lost()),
-                },
+                }
             },
             Hold::Plain(store) => store.put(LEASE_NAME, bytes),
         }
@@ -200,7 +202,7 @@ fn take_object(store: Box<Store>, text: Text) -> Result<Taking> {
     };
     let shown = store.shown().to_owned();
     let hold = match put {
-        Conditional::Put(tag) if heeds(&store, &bytes)? => Hold::Tagged { store, tag },
+        Conditional::Put(Some(tag)) if heeds(&store, &bytes)? => Hold::Tagged { store, tag },
         Conditional::Put(_) => Hold::Plain(store),
         Conditional::Unknown => {
             store.put(LEASE_NAME, bytes)?;
@@ -262,7 +264,6 @@ fn failed(path: &Path, cause: std::io::Error) -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 mod tests {
     use super::*;
 
