@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use metaferry_codecs::juicefs::tables::Widths;
 
+use crate::agent::AgentArgs;
+
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
 #[command(name = "metaferry", version, max_term_width = 110, propagate_version = true)]
@@ -158,7 +160,7 @@ pub(crate) struct KeepArgs {
 }
 
 /// A stretch of time, such as `2d12h`, in seconds.
-fn seconds(text: &str) -> Result<i64, String> {
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no stretch of time; 3d, 12h or 1h30m is one");
     let (mut sum, mut rest) = (0_i64, text);
     while !rest.is_empty() {
@@ -259,6 +261,19 @@ pub(crate) enum Command {
         #[arg(long = "recipient", value_name = "age1…", requires = "identity")]
         recipients: Vec<String>,
     },
+    /// Make a backup each period, prune, and prove the newest now and then, until it is told to end; of many agents and clients
+    /// of JuiceFS one makes each backup
+    Agent(Box<AgentArgs>),
+    /// Tell when a repository was backed up and verified last, who works on it, and what waits for a person
+    Status {
+        /// The repository
+        repository: String,
+    },
+    /// Take a suspect backup for right, so that backups are pruned again
+    Acknowledge {
+        /// The repository, with @ and a moment or an id behind it
+        repository: String,
+    },
     /// List the backups in a repository
     Backups {
         /// The repository
@@ -337,6 +352,9 @@ pub(crate) enum Command {
         left: String,
         /// The other; where there is none, all of an archive or a backup is read and proven
         right: Option<String>,
+        /// Restore a backup into a scratch database, count what is in it, and read it back
+        #[arg(long, conflicts_with = "right")]
+        deep: bool,
         /// How many differing rows to tell
         #[arg(long, default_value_t = 20)]
         limit: usize,

@@ -27,14 +27,20 @@ pub(crate) fn tell(text: impl Display) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// Prints an error: what, then its causes, then what to do.
-pub(crate) fn error(error: &Error, as_json: bool) {
+/// What caused an error, the nearest first.
+pub(crate) fn causes_of(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
         causes.push(inner.to_string());
         cause = inner.source();
     }
+    causes
+}
+
+/// Prints an error: what, then its causes, then what to do.
+pub(crate) fn error(error: &Error, as_json: bool) {
+    let causes = causes_of(error);
     if as_json {
         let line = json!({ "version": 1, "event": "error", "kind": format!("{:?}", error.kind()),
             "error": error.to_string(), "causes": causes, "hint": error.what_to_do() });

@@ -8,13 +8,19 @@ mod look;
 mod preflight;
 mod prune;
 mod repository;
+mod status;
 mod verify;
+
+pub(crate) use prune::policy;
+pub(crate) use repository::make as make_backup;
+pub(crate) use verify::prove_deep;
 
 use clap::CommandFactory;
 use metaferry_engines::repository::PruneOptions;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use crate::Outcome;
+use crate::agent;
 use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::output::print;
@@ -47,9 +53,12 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Backup { source, repository, copy, recipients } => {
             repository::backup(context, &source, &repository, &copy, recipients)
         }
+        Command::Agent(args) => agent::run(context, *args),
+        Command::Status { repository } => status::run(context, &repository),
+        Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
         Command::Backups { repository } => repository::list(context, &repository),
         Command::Prune { repository, keep, dry_run, trust_clock, grace } => {
-            let options = PruneOptions { policy: prune::policy(&keep), trust_clock, grace };
+            let options = PruneOptions { policy: policy(&keep), trust_clock, grace };
             prune::run(context, &repository, &options, dry_run)
         }
         Command::Pin { repository } => prune::pin(context, &repository, true),
@@ -59,8 +68,9 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             repository::restore(context, &source, &target, &copy, &load)
         }
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
-        Command::Verify { left, right: Some(right), limit } => verify::run(context, &left, &right, limit),
-        Command::Verify { left, right: None, limit } => verify::prove(context, &left, limit),
+        Command::Verify { left, deep: true, .. } => verify::deep(context, &left),
+        Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),
+        Command::Verify { left, right: None, limit, .. } => verify::prove(context, &left, limit),
         Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),

@@ -6,12 +6,17 @@ use std::time::Instant;
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
-use metaferry_engines::repository::{Damaged, Listed, Repository, RepositorySource, Which, hurt};
+use metaferry_engines::repository::{
+    Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt,
+};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
+use metaferry_pipeline::copy::{self, Report};
 use metaferry_pipeline::verify::{Options, verify};
 use metaferry_pipeline::{Emit, Error, Result, Scope, Source, stage};
 use serde_json::json;
 
 use crate::Outcome;
+use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, about, tell};
@@ -86,6 +91,52 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
         }
     }
     Ok(if damaged > 0 { Outcome::Found } else { Outcome::Holds })
+}
+
+/// Restores a backup into a scratch database, which is read back and counted, and takes note that it was.
+///
+/// # Errors
+/// Those of the copy: what of the backup cannot be had, and where the database is not equal to it.
+pub(crate) fn prove_deep(
+    context: &Context,
+    repository: &Repository,
+    (address, backup): (&RepositoryAddress, &Listed),
+) -> Result<Report<JuiceFs>> {
+    let address = address.meaning(Which::Id(backup.id().to_owned()));
+    let failed = |cause| Error::engine("a folder for a scratch database", cause);
+    let folder = match &context.common.spill_dir {
+        Some(place) => tempfile::tempdir_in(place),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.map_err(failed)?;
+    let source = Place::Repository(address).source(context)?;
+    let sink = Box::new(SqliteSink::new(SqliteAddress::file(folder.path().join("scratch.db"))));
+    let options = copy::Options { prove: true, ..context.copy_options(&CopyArgs::default()) };
+    let report = copy::copy(source, sink, &options, &context.monitor, &context.stop);
+    let report = report.map_err(|error| error.at(format!("backup {}", backup.name)))?;
+    folder.close().map_err(failed)?;
+    repository.note_verified(backup)?;
+    Ok(report)
+}
+
+/// Restores a backup into a scratch database, and prints what came of it.
+pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
+    let Place::Repository(address) = Place::parse(source)? else {
+        return Err(Error::config(format!("{source} is no repository"))
+            .hint("verify reads all of a file, --deep restores a backup"));
+    };
+    let started = Instant::now();
+    let progress = Progress::start(context);
+    let repository = Repository::open(&address, &context.keys()?, &context.stop)?;
+    let backup = repository.chosen()?;
+    let report = prove_deep(context, &repository, (&address, &backup))?;
+    drop(progress);
+    let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
+    printer.copied("restored", &report, started.elapsed());
+    if !context.common.json && !context.common.quiet {
+        printer.line(format!("proven: backup {} restores, and is equal when it is read back", backup.name));
+    }
+    Ok(if report.findings.is_damaged(report.mended) { Outcome::Found } else { Outcome::Holds })
 }
 
 /// Of a repository, the one backup that is meant: another may become the newest meanwhile.

@@ -143,6 +143,23 @@ fn a_config_looks_like_this_and_a_newer_one_is_refused_by_name() {
 }
 
 #[test]
+fn a_lease_looks_like_this() {
+    let lease = Lease {
+        holder: "host a, process 1, 0123456789abcdef".to_owned(),
+        until: "2026-01-31T12:02:00Z".to_owned(),
+        turn: "2026-01-31T12:00:00Z".to_owned(),
+    };
+    let text = "{\"lease\":{\"format\":1,\"holder\":\"host a, process 1, 0123456789abcdef\",\"until\":\"2026-01-31T12:02:00Z\",\
+                \"turn\":\"2026-01-31T12:00:00Z\"}}\n";
+    assert_eq!(String::from_utf8(lease.write()).unwrap(), text);
+    assert_eq!(Lease::read(text.as_bytes()).unwrap(), lease);
+    assert!(matches!(Lease::read(text.replace(":1,", ":2,").as_bytes()), Err(crate::Error::Unsupported { .. })));
+    for cut in 0..text.len() {
+        assert!(Lease::read(&text.as_bytes()[..cut]).is_err(), "{cut}");
+    }
+}
+
+#[test]
 fn a_mark_looks_like_this() {
     let mark = Mark { since: "2026-01-31T12:00:00Z".to_owned() };
     let text = mark.write();

@@ -21,6 +21,7 @@ pub(super) const PACKS: &str = "packs";
 pub(super) const INDEXES: &str = "index";
 pub(super) const PINS: &str = "pins";
 pub(super) const VERIFIED: &str = "verified";
+pub(super) const SUSPECTS: &str = "suspects";
 pub(super) const DOOMED: &str = "doomed";
 /// Objects read at a time.
 const READERS: usize = 8;
@@ -82,7 +83,10 @@ impl Repository {
     }
 
     /// Opens the repository at an address to write to it, or makes one there: encrypted where there are keys, and only there.
-    pub(super) fn open_or_make(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Repository::open`]; where keys are given for one that is not encrypted.
+    pub fn open_or_make(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Self> {
         let repository = match Self::find(address, keys, stop)? {
             Some(repository) => repository,
             None => Self::make(address, keys, stop)?,
@@ -276,6 +280,30 @@ impl Repository {
     /// Those of the store.
     pub fn note_verified(&self, backup: &Listed) -> Result<()> {
         self.mark(VERIFIED, &backup.name)
+    }
+
+    /// Marks a backup as suspect: nothing is pruned while it is.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn suspect(&self, backup: &Listed) -> Result<()> {
+        self.mark(SUSPECTS, &backup.name)
+    }
+
+    /// Takes a backup for what it is, though it was suspect; false where it was not.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn acknowledge(&self, backup: &Listed) -> Result<bool> {
+        self.unmark(SUSPECTS, &backup.name)
+    }
+
+    /// The backups that are suspect, and since when.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn suspects(&self) -> Result<BTreeMap<String, String>> {
+        self.marks(SUSPECTS)
     }
 
     /// The backups that are pinned, and since when.

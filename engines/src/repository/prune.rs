@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use metaferry_codecs::archive::Unpacker;
 use metaferry_codecs::repository::{Id, Index, Manifest, Pack, hex};
 use metaferry_codecs::system::{Kind, System};
-use metaferry_pipeline::{Result, Stop};
+use metaferry_pipeline::{Error, Result, Stop};
 
 use super::Listed;
 use super::blobs::Blobs;
 use super::known::{Catalog, Known};
-use super::opened::{DOOMED, INDEXES, MANIFESTS, PINS, Repository, VERIFIED, pack_path};
+use super::opened::{DOOMED, INDEXES, MANIFESTS, PINS, Repository, SUSPECTS, VERIFIED, pack_path};
 use super::packing::Packing;
 use super::retention::{Dated, Fate, Policy, doubt};
 
@@ -73,20 +73,36 @@ pub fn decide(repository: &Repository, options: &PruneOptions) -> Result<Vec<(Li
         dated.push(Dated { at, stays });
     }
     let now = Timestamp::now();
+    let suspect = suspect(repository, &backups)?.map(|name| Fate::Kept(format!("{name} is suspect")));
     let fates = if options.trust_clock { options.policy.sure(&dated, now) } else { options.policy.decide(&dated, now) };
-    Ok(backups.into_iter().zip(fates).collect())
+    let held = |fate| suspect.clone().filter(|_| fate == Fate::Removed).unwrap_or(fate);
+    Ok(backups.into_iter().zip(fates.into_iter().map(held)).collect())
+}
+
+/// The first of the backups that is suspect.
+fn suspect(repository: &Repository, backups: &[Listed]) -> Result<Option<String>> {
+    let suspects = repository.marks(SUSPECTS)?;
+    Ok(backups.iter().map(|backup| &backup.name).find(|name| suspects.contains_key(*name)).cloned())
 }
 
 /// Removes the backups whose fate that is, and what nothing needs since longer than the grace.
 ///
 /// # Errors
-/// Those of the store; a backup that stays and cannot be read: nothing it may need is removed then.
+/// Those of the store; a backup that is suspect; one that stays and cannot be read: nothing it may need is removed then.
 pub fn prune<S: System>(
     repository: &Arc<Repository>,
     decided: &[(Listed, Fate)],
     options: &PruneOptions,
     stop: &Stop,
 ) -> Result<Pruned> {
+    let backups: Vec<_> = decided.iter().map(|(backup, _)| backup.clone()).collect();
+    if let Some(name) = suspect(repository, &backups)? {
+        return Err(Error::refused(format!(
+            "{}: the backup {name} is suspect, so nothing is removed",
+            repository.shown()
+        ))
+        .hint(format!("look at it; if it is right, metaferry acknowledge '{}@{name}'", repository.shown())));
+    }
     let (gone, kept): (Vec<_>, Vec<_>) = decided.iter().partition(|(_, fate)| *fate == Fate::Removed);
     let manifests = repository.manifests::<S>(kept.iter().map(|(backup, _)| backup.name.clone()).collect())?;
     for (backup, _) in &gone {

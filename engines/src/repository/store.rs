@@ -36,6 +36,26 @@ pub(super) struct Object {
     pub(super) length: u64,
 }
 
+/// What must be so for an object to be put.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition<'a> {
+    /// There is none of its name.
+    Absent,
+    /// The one that is there has this tag.
+    Is(&'a str),
+}
+
+/// What became of an object that was put on a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Conditional {
+    /// It is there, with this tag where the store has any.
+    Put(Option<String>),
+    /// Another is there.
+    Refused,
+    /// The store knows no conditions.
+    Unknown,
+}
+
 impl Store {
     /// Whether there may be something: whoever opens a folder makes it.
     pub(super) fn may_be_there(address: &RepositoryAddress, name: &str) -> bool {
@@ -135,13 +155,41 @@ impl Store {
         self.wait(path, self.operator.write(path, bytes))?.map(drop).ok_or_else(|| self.missing(path))
     }
 
-    /// Puts an object where none is; false where one was.
+    /// Puts an object where none is; false where one was. In a store that knows no conditions the last one stays.
     pub(super) fn put_new(&self, path: &str, bytes: Vec<u8>) -> Result<bool> {
-        let write = self.operator.write_with(path, bytes).if_not_exists(true);
+        match self.put_if(path, bytes.clone(), Condition::Absent)? {
+            Conditional::Put(_) => Ok(true),
+            Conditional::Refused => Ok(false),
+            Conditional::Unknown => self.put(path, bytes).map(|()| true),
+        }
+    }
+
+    /// A whole object of at most `bound` bytes with its tag, where the store has any. If another came meanwhile, it is that one's
+    /// bytes, and a tag that no longer holds.
+    pub(super) fn find_tagged(&self, path: &str, bound: usize) -> Result<Option<(Vec<u8>, Option<String>)>> {
+        let Some(found) = self.wait(path, self.operator.stat(path))? else { return Ok(None) };
+        let tag = found.etag().map(str::to_owned);
+        Ok(self.find(path, bound)?.map(|bytes| (bytes, tag)))
+    }
+
+    /// Puts an object on a condition.
+    pub(super) fn put_if(&self, path: &str, bytes: Vec<u8>, condition: Condition<'_>) -> Result<Conditional> {
+        let write = self.operator.write_with(path, bytes);
+        let write = match condition {
+            Condition::Absent => write.if_not_exists(true),
+            Condition::Is(tag) => write.if_match(tag),
+        };
+        self.stop.check()?;
         match self.runtime.block_on(watched(&self.stop, async { write.await }))? {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), StoreKind::ConditionNotMatch | StoreKind::AlreadyExists) => Ok(false),
-            Err(error) => Err(self.failed(path, error)),
+            Ok(put) => Ok(Conditional::Put(put.etag().map(str::to_owned))),
+            Err(error) => match (error.kind(), condition) {
+                (StoreKind::ConditionNotMatch | StoreKind::AlreadyExists, _) => Ok(Conditional::Refused),
+                // What had that tag is gone.
+                (StoreKind::NotFound, Condition::Is(_)) => Ok(Conditional::Refused),
+                (StoreKind::Unsupported, _) => Ok(Conditional::Unknown),
+                _ if error.to_string().contains("NotImplemented") => Ok(Conditional::Unknown),
+                _ => Err(self.failed(path, error)),
+            },
         }
     }
 
