@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
-use metaferry_engines::repository::{
-    Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt,
-};
+use metaferry_engines::repository::{Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
 use metaferry_pipeline::copy::{self, Report};
 use metaferry_pipeline::verify::{Options, verify};
@@ -139,8 +137,11 @@ pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
     Ok(if report.findings.is_damaged(report.mended) { Outcome::Found } else { Outcome::Holds })
 }
 
+/// A place, and the backup where it is one.
+type Settled = (Place, Option<(Arc<Repository>, Listed)>);
+
 /// Of a repository, the one backup that is meant: another may become the newest meanwhile.
-fn settled(context: &Context, place: Place) -> Result<(Place, Option<(Arc<Repository>, Listed)>)> {
+fn settled(context: &Context, place: Place) -> Result<Settled> {
     let Place::Repository(address) = &place else { return Ok((place, None)) };
     let repository = Arc::new(Repository::open(address, &context.keys()?, &context.stop)?);
     let backup = repository.chosen()?;

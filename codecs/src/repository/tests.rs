@@ -1,8 +1,6 @@
 //! What the repository's objects look like is frozen here, beside `docs/repository-format.md`; and what any of them are, is
 //! read back, and what is none is refused without a panic.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so by panicking")]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
