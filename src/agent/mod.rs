@@ -10,6 +10,8 @@ mod rhythm;
 mod tidy;
 mod turn;
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,6 +35,9 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often whoever found another at work looks again, in seconds: at most and at least.
 const BUSY: (i64, i64) = (1, 30);
 
+/// What the allocator is asked: to give back at once what is free, also of threads that have ended.
+const THRIFT: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ABANDONED_PAGE_PURGE", "1")];
+
 /// One agent.
 struct Agent<'a> {
     context: &'a Context,
@@ -53,6 +58,9 @@ struct Agent<'a> {
 
 /// Runs an agent until it is told to end.
 pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Outcome> {
+    if !args.once {
+        give_memory_back();
+    }
     let mut agent = Agent::new(context, args)?;
     if agent.args.once { agent.once() } else { agent.forever() }
 }
@@ -186,6 +194,19 @@ impl<'a> Agent<'a> {
             self.log.failed("unknown", "what is in the repository is not known", &error);
         }
     }
+}
+
+/// Becomes the same program, whose allocator keeps no memory that a backup needed: it asks for that in the environment, before
+/// the program begins. Where that cannot be, an idle agent has more memory than it needs.
+fn give_memory_back() {
+    let is_set = |(name, _): &(&str, &str)| std::env::var_os(name).is_some();
+    if THRIFT.iter().all(is_set) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    // It comes back only where it failed.
+    let failed = Command::new(program).args(std::env::args_os().skip(1)).envs(THRIFT).exec();
+    drop(failed);
 }
 
 /// Whether it is the same next time, whatever the rest of the world does.
