@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use metaferry_codecs::juicefs::tables::Widths;
 
+use crate::agent::AgentArgs;
+
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
 #[command(name = "metaferry", version, max_term_width = 110, propagate_version = true)]
@@ -50,6 +52,13 @@ pub(crate) struct Common {
     /// taken from JFS_RSA_PASSPHRASE
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) encrypt_rsa_key: Option<PathBuf>,
+    /// The file with the passphrase of an encrypted repository [default: METAFERRY_PASSPHRASE]; backup encrypts a repository
+    /// that it makes where there is one
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "identity")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The file with the secret key of age that opens an encrypted repository, as age-keygen writes it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
     /// How that volume encrypts its data
     #[arg(long, global = true, value_name = "NAME", default_value = "aes256gcm-rsa")]
     pub(crate) encrypt_algo: String,
@@ -85,7 +94,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, alias = "keep-secret-key")]
     pub(crate) keep_secrets: bool,
     /// Go on past rows that cannot be decoded, count them, and exit with 3
-    #[arg(long)]
+    #[arg(long, visible_alias = "salvage")]
     pub(crate) skip_damaged: bool,
     /// Leave out what is only in the trash; counters, link counts and slice references are those of what is left
     #[arg(long)]
@@ -121,6 +130,55 @@ impl WidenArgs {
     pub(crate) fn widths(self) -> Widths {
         if self.widen { Widths::Wide } else { Widths::Stock }
     }
+}
+
+/// Which backups are kept: what any of these keeps. Where none is given: all of 2 days, one a day of 2 weeks, one a week of 2
+/// months, one a month for ever.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct KeepArgs {
+    /// The last so many
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_last: Option<u32>,
+    /// The last of each of so many hours
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_hourly: Option<u32>,
+    /// The last of each of so many days
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_daily: Option<u32>,
+    /// The last of each of so many weeks
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_weekly: Option<u32>,
+    /// The last of each of so many months
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_monthly: Option<u32>,
+    /// The last of each of so many years
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_yearly: Option<u32>,
+    /// All that are younger, such as 3d or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) keep_within: Option<i64>,
+}
+
+/// A stretch of time, such as `2d12h`, in seconds.
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no stretch of time; 3d, 12h or 1h30m is one");
+    let (mut sum, mut rest) = (0_i64, text);
+    while !rest.is_empty() {
+        let end = rest.find(|digit: char| !digit.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = rest.split_at_checked(end).ok_or_else(wrong)?;
+        let seconds = match unit.chars().next() {
+            Some('w') => 7 * 86_400,
+            Some('d') => 86_400,
+            Some('h') => 3600,
+            Some('m') => 60,
+            Some('s') => 1,
+            _ => return Err(wrong()),
+        };
+        let more = number.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
+        sum = more.and_then(|more| sum.checked_add(more)).ok_or_else(wrong)?;
+        rest = unit.get(1..).unwrap_or_default();
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
 }
 
 /// The verbs.
@@ -191,6 +249,81 @@ pub(crate) enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Make a backup of an engine or a file in a repository; what it has in common with those before it is not sent again
+    Backup {
+        /// The engine or file
+        source: String,
+        /// The repository, such as repo+file:///backups or repo+s3://bucket/prefix; made where there is none
+        repository: String,
+        #[command(flatten)]
+        copy: CopyArgs,
+        /// A public key of age that is to open a repository that is made, beside --identity
+        #[arg(long = "recipient", value_name = "age1…", requires = "identity")]
+        recipients: Vec<String>,
+    },
+    /// Make a backup each period, prune, and prove the newest now and then, until it is told to end; of many agents and clients
+    /// of JuiceFS one makes each backup
+    Agent(Box<AgentArgs>),
+    /// Tell when a repository was backed up and verified last, who works on it, and what waits for a person
+    Status {
+        /// The repository
+        repository: String,
+    },
+    /// Take a suspect backup for right, so that backups are pruned again
+    Acknowledge {
+        /// The repository, with @ and a moment or an id behind it
+        repository: String,
+    },
+    /// List the backups in a repository
+    Backups {
+        /// The repository
+        repository: String,
+    },
+    /// Remove the backups that no rule keeps, and in time what only they held
+    Prune {
+        /// The repository
+        repository: String,
+        #[command(flatten)]
+        keep: KeepArgs,
+        /// Only tell what would become of each backup, and why
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove also after a silence that may be a clock that jumped
+        #[arg(long)]
+        trust_clock: bool,
+        /// How long what nothing needs stays, as a net under backups that are under way [default: twice the longest backup]
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        grace: Option<i64>,
+    },
+    /// Keep a backup whatever the rules say
+    Pin {
+        /// The repository, with @ and a moment or an id behind it
+        repository: String,
+    },
+    /// Leave a pinned backup to the rules again
+    Unpin {
+        /// The repository, with @ and a moment or an id behind it
+        repository: String,
+    },
+    /// Copy a backup into an empty engine
+    Restore {
+        /// The repository, with @ and a moment in UTC or an id behind it [default: the newest backup]
+        source: String,
+        /// The empty engine
+        target: String,
+        #[command(flatten)]
+        copy: CopyArgs,
+        #[command(flatten)]
+        mend: MendArgs,
+        #[command(flatten)]
+        widen: WidenArgs,
+        /// Read the target back before it is committed, and compare
+        #[arg(long)]
+        verify: bool,
+        /// Set the secret key of the object storage to what is in this file, in the form the volume uses
+        #[arg(long, value_name = "FILE")]
+        secret_key_file: Option<PathBuf>,
+    },
     /// Tell what stands in the way of a copy and what it costs, without writing anything
     Preflight {
         /// The engine or file to copy
@@ -203,12 +336,25 @@ pub(crate) enum Command {
         #[arg(long)]
         live: bool,
     },
-    /// Compare two sources: their tallies, then the rows that differ
-    Verify {
-        /// One engine or file
+    /// Tell which paths came, went or changed from one source to another, directory by directory
+    Diff {
+        /// One engine, file or backup
         left: String,
         /// The other
         right: String,
+        /// Only how many there are in each directory
+        #[arg(long)]
+        by_directory: bool,
+    },
+    /// Compare two sources: their tallies, then the rows that differ; or prove one that carries checksums
+    Verify {
+        /// One engine, file or backup
+        left: String,
+        /// The other; where there is none, all of an archive or a backup is read and proven
+        right: Option<String>,
+        /// Restore a backup into a scratch database, count what is in it, and read it back
+        #[arg(long, conflicts_with = "right")]
+        deep: bool,
         /// How many differing rows to tell
         #[arg(long, default_value_t = 20)]
         limit: usize,

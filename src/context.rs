@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
+use metaferry_engines::repository::RepositoryKeys;
 use metaferry_pipeline::copy;
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{Error, Monitor, Result, Stop};
 
+use zeroize::Zeroizing;
+
 use crate::args::{Common, CopyArgs};
+use crate::secrets;
+
+/// The passphrase of an encrypted repository.
+const PASSPHRASE: &str = "METAFERRY_PASSPHRASE";
 
 /// The surroundings of one command.
 pub(crate) struct Context {
@@ -41,6 +48,11 @@ impl Context {
         Ok(Self { common, stop, monitor: Arc::default() })
     }
 
+    /// The same surroundings for work that ends by itself.
+    pub(crate) fn stopped_by(&self, stop: &Stop) -> Self {
+        Self { common: self.common.clone(), stop: stop.clone(), monitor: Arc::default() }
+    }
+
     pub(crate) fn threads(&self) -> usize {
         usize::from(self.common.threads)
     }
@@ -51,6 +63,25 @@ impl Context {
 
     pub(crate) fn spill(&self) -> SpillDir {
         self.common.spill_dir.as_ref().map_or_else(SpillDir::default, SpillDir::new)
+    }
+
+    /// What opens an encrypted repository, where that was given.
+    pub(crate) fn keys(&self) -> Result<RepositoryKeys> {
+        let Common { passphrase_file, identity, .. } = &self.common;
+        let passphrase = match passphrase_file {
+            Some(path) => Some(secrets::read(path)?),
+            None if identity.is_some() => None,
+            None => std::env::var(PASSPHRASE)
+                .ok()
+                .filter(|given| !given.is_empty())
+                .map(|given| Zeroizing::new(given.into())),
+        };
+        let as_text = |bytes: Zeroizing<Vec<u8>>| match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(_) => Err(Error::config("the passphrase is not UTF-8")),
+        };
+        let passphrase = passphrase.map(as_text).transpose()?;
+        Ok(RepositoryKeys { passphrase, identities: identity.clone(), recipients: Vec::new() })
     }
 
     pub(crate) fn copy_options(&self, copy: &CopyArgs) -> copy::Options {

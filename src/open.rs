@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{Description, describe};
-use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource};
-use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource};
-use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
+use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource, MysqlStamp};
+use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource, PostgresStamp};
+use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource, RedisStamp};
+use metaferry_engines::repository::{RepositoryAddress, RepositorySource};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource, SqliteStamp};
+use metaferry_engines::stamp::Stamp;
 use metaferry_engines::synthetic::SyntheticSource;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
@@ -27,6 +29,7 @@ pub(crate) enum Place {
     Postgres(Box<PostgresAddress>),
     Rdb { path: PathBuf, database: u32 },
     Synthetic(String),
+    Repository(RepositoryAddress),
     File(PathBuf),
     Pipe,
 }
@@ -36,6 +39,9 @@ impl Place {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         if text == "-" {
             return Ok(Self::Pipe);
+        }
+        if RepositoryAddress::is_at(text) {
+            return RepositoryAddress::parse(text).map(Self::Repository);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             let path = PathBuf::from(text);
@@ -71,7 +77,7 @@ impl Place {
 
     /// Whether it is a store that clients mount, or stands for one.
     pub(crate) fn is_engine(&self) -> bool {
-        !matches!(self, Self::File(_) | Self::Pipe)
+        !matches!(self, Self::File(_) | Self::Pipe | Self::Repository(_))
     }
 
     pub(crate) fn is_pipe(&self) -> bool {
@@ -87,8 +93,20 @@ impl Place {
             Self::Postgres(address) => Box::new(PostgresSource::new(address.as_ref().clone())),
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
+            Self::Repository(address) => Box::new(RepositorySource::new(address.clone(), context.keys()?)),
             Self::File(path) => files::source(path, context)?,
             Self::Pipe => files::standard_input(context)?,
+        })
+    }
+
+    /// What its clients and agents agree by on who makes the next backup, where it has that.
+    pub(crate) fn stamp(&self) -> Option<Box<dyn Stamp>> {
+        Some(match self {
+            Self::Sqlite(address) => Box::new(SqliteStamp::new(address.clone())),
+            Self::Redis(address) => Box::new(RedisStamp::new(address.as_ref().clone())),
+            Self::Mysql(address) => Box::new(MysqlStamp::new(address.as_ref().clone())),
+            Self::Postgres(address) => Box::new(PostgresStamp::new(address.as_ref().clone())),
+            Self::Rdb { .. } | Self::Synthetic(_) | Self::Repository(_) | Self::File(_) | Self::Pipe => return None,
         })
     }
 
@@ -114,6 +132,9 @@ impl Place {
             Self::Postgres(address) => Box::new(PostgresSink::new(address.as_ref().clone(), writing.widths)),
             Self::File(path) => files::sink(path, format, writing)?,
             Self::Pipe => files::standard_output(format, writing),
+            Self::Repository(_) => {
+                return Err(Error::config(format!("{self} is a repository")).hint("backup goes there"));
+            }
             Self::Rdb { .. } | Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
         })
     }
@@ -128,6 +149,7 @@ impl fmt::Display for Place {
             Self::Postgres(address) => address.fmt(f),
             Self::Rdb { path, database } => write!(f, "rdb://{}?db={database}", path.display()),
             Self::Synthetic(url) => f.write_str(url),
+            Self::Repository(address) => address.fmt(f),
             Self::File(path) => path.display().fmt(f),
             Self::Pipe => f.write_str("-"),
         }

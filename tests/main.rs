@@ -8,9 +8,11 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod agent;
 mod cli;
 mod conformance;
 mod corpus;
+mod deploy;
 mod faults;
 mod fixtures;
 mod formats;
@@ -23,4 +25,6 @@ mod oracle;
 mod pooler;
 mod postgres;
 mod preflight;
+mod repository;
+mod s3;
 mod trash;

@@ -137,7 +137,12 @@ macro_rules! kinds {
                         number: $number,
                         name: $name,
                         class: $crate::system::Class::$class,
-                        fields: &[$($crate::system::FieldInfo { number: $tag, name: $json, role: stringify!($role) }),*],
+                        fields: &[$($crate::system::FieldInfo {
+                            number: $tag,
+                            name: $json,
+                            role: stringify!($role),
+                            is_number: <$type as $crate::field::Field>::IS_NUMBER,
+                        }),*],
                     },
                 )*}
             }
@@ -305,6 +310,17 @@ macro_rules! kinds {
                     $crate::declare::Row::put_key(row, key);
                     $crate::declare::Row::pack(row, packed);
                 })
+            }
+            fn put_key(&self, index: usize, key: &mut Vec<u8>) {
+                each_kind!(self, rows => if let Some(row) = rows.get(index) {
+                    $crate::declare::Row::put_key(row, key);
+                })
+            }
+            fn append(&mut self, other: &mut Self) {
+                match (self, other) {
+                    $((Self::$kind(rows), Self::$kind(more)) => rows.append(more),)*
+                    _ => {}
+                }
             }
             fn clear(&mut self) {
                 each_kind!(self, rows => rows.clear());

@@ -5,6 +5,8 @@ use crate::{Error, Result};
 
 /// A type that can be a field of a record.
 pub(crate) trait Field: Sized + Default {
+    /// Whether its form in a key is an unsigned integer of 8 bytes.
+    const IS_NUMBER: bool = false;
     /// Whether it is left out of the canonical form and of JSON.
     fn is_zero(&self) -> bool;
     /// Appends its tag and its canonical value.
@@ -76,6 +78,7 @@ pub(crate) fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8]> {
 macro_rules! unsigned {
     ($($type:ty),*) => {$(
         impl Field for $type {
+            const IS_NUMBER: bool = true;
             #[inline]
             fn is_zero(&self) -> bool { *self == 0 }
             #[inline]

@@ -9,7 +9,9 @@ mod error;
 mod field;
 pub mod json;
 pub mod juicefs;
+mod lines;
 pub mod rdb;
+pub mod repository;
 pub mod system;
 pub mod tally;
 

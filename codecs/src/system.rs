@@ -25,6 +25,8 @@ pub struct FieldInfo {
     pub name: &'static str,
     /// `key`, `plain` or `derived`.
     pub role: &'static str,
+    /// Whether a key has it as an unsigned integer of 8 bytes, big-endian.
+    pub is_number: bool,
 }
 
 /// The declaration of one kind of record.
@@ -92,6 +94,10 @@ pub trait Batch: Sized + Send + 'static {
     fn read_line(&mut self, line: &[u8]) -> Result<()>;
     /// Appends row `index` in the compact form of the spill files, and its key, which sorts bytewise in key order.
     fn pack(&self, index: usize, key: &mut Vec<u8>, row: &mut Vec<u8>);
+    /// Appends the key of row `index`, in the form that sorts bytewise.
+    fn put_key(&self, index: usize, key: &mut Vec<u8>);
+    /// Takes over the rows of a batch of the same kind; those of another kind stay where they are.
+    fn append(&mut self, other: &mut Self);
     /// Drops all rows, and keeps their memory.
     fn clear(&mut self);
     /// Reads one packed row as one more row.

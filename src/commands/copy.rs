@@ -88,16 +88,27 @@ fn into_file(
 /// A file into an empty engine; either order of the two is right.
 pub(crate) fn load(context: &Context, source: &str, target: &str, args: &CopyArgs, load: &Load) -> Result<Outcome> {
     let (source, target) = in_order(Place::parse(source)?, Place::parse(target)?, false)?;
+    load_from(context, "load", (&source, target), args, load)
+}
+
+/// A file or a backup into an empty engine.
+pub(crate) fn load_from(
+    context: &Context,
+    verb: &'static str,
+    (source, target): (&Place, Place),
+    args: &CopyArgs,
+    load: &Load,
+) -> Result<Outcome> {
     if !target.is_engine() {
-        return Err(Error::config(format!("{target} is no engine; a load goes to an engine")));
+        return Err(Error::config(format!("{target} is no engine; a {verb} goes to an engine")));
     }
     let MendArgs { keep_counters, mend } = load.mend;
     let options =
         Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
     let key = load.secret_key_file.as_deref().map(secrets::read).transpose()?;
-    let (source, missing) = Watched::new(selected(context, &source, args, &options)?, key);
+    let (source, missing) = Watched::new(selected(context, source, args, &options)?, key);
     let widths = load.widen.widths();
-    let route = Route { verb: "load", target, format: None, skip_trash: false, widths };
+    let route = Route { verb, target, format: None, skip_trash: false, widths };
     let outcome = run(context, &route, Box::new(source), &options)?;
     for line in secrets::advice(&missing.names(), &route.target.to_string()) {
         tell(format_args!("note: {line}"));
@@ -141,7 +152,12 @@ fn in_order(left: Place, right: Place, engine_first: bool) -> Result<(Place, Pla
 }
 
 /// What is to be carried of a source.
-fn selected(context: &Context, source: &Place, args: &CopyArgs, options: &Options) -> Result<Box<dyn Source<JuiceFs>>> {
+pub(crate) fn selected(
+    context: &Context,
+    source: &Place,
+    args: &CopyArgs,
+    options: &Options,
+) -> Result<Box<dyn Source<JuiceFs>>> {
     let source = source.source(context)?;
     let selection = match &args.subdir {
         Some(path) => Selection::at_path(path.as_bytes(), Reach::Everything),

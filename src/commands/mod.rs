@@ -2,15 +2,25 @@
 
 mod copy;
 mod demo;
+mod diff;
 mod info;
 mod look;
 mod preflight;
+mod prune;
+mod repository;
+mod status;
 mod verify;
 
+pub(crate) use prune::policy;
+pub(crate) use repository::make as make_backup;
+pub(crate) use verify::prove_deep;
+
 use clap::CommandFactory;
+use metaferry_engines::repository::PruneOptions;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use crate::Outcome;
+use crate::agent;
 use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::output::print;
@@ -40,8 +50,28 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             let migrate = copy::Migrate { mend, widen, no_verify, live };
             copy::migrate(context, &source, &target, &copy, &migrate)
         }
+        Command::Backup { source, repository, copy, recipients } => {
+            repository::backup(context, &source, &repository, &copy, recipients)
+        }
+        Command::Agent(args) => agent::run(context, *args),
+        Command::Status { repository } => status::run(context, &repository),
+        Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
+        Command::Backups { repository } => repository::list(context, &repository),
+        Command::Prune { repository, keep, dry_run, trust_clock, grace } => {
+            let options = PruneOptions { policy: policy(&keep), trust_clock, grace };
+            prune::run(context, &repository, &options, dry_run)
+        }
+        Command::Pin { repository } => prune::pin(context, &repository, true),
+        Command::Unpin { repository } => prune::pin(context, &repository, false),
+        Command::Restore { source, target, copy, mend, widen, verify, secret_key_file } => {
+            let load = copy::Load { mend, widen, verify, strict: false, secret_key_file };
+            repository::restore(context, &source, &target, &copy, &load)
+        }
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
-        Command::Verify { left, right, limit } => verify::run(context, &left, &right, limit),
+        Command::Verify { left, deep: true, .. } => verify::deep(context, &left),
+        Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),
+        Command::Verify { left, right: None, limit, .. } => verify::prove(context, &left, limit),
+        Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),
         Command::Info { source } => info::run(context, &source),

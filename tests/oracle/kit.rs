@@ -97,7 +97,12 @@ pub(super) fn migrate(source: &str, target: &str, options: &[&str]) {
 fn own_client(folder: &Folder, args: &[&str]) -> Command {
     let mut command = client(args);
     command.args(["--cache-dir", &folder.path("cache"), "--storage", "file", "--bucket", &folder.path("bucket/")]);
-    command.args(["--backup-meta", "0", "--metrics", "127.0.0.1:0", "--no-usage-report"]);
+    command.args(["--metrics", "127.0.0.1:0", "--no-usage-report"]);
+    if !args.contains(&"--backup-meta") {
+        command.args(["--backup-meta", "0"]);
+    }
+    // Else it backs up no more often than every five minutes.
+    command.env("SKIP_BACKUP_META_CHECK", "true");
     command
 }
 
@@ -126,9 +131,16 @@ impl Mount {
     /// Mounts what is there, with blocks in a folder of the tests.
     #[track_caller]
     pub(super) fn new(folder: &Folder, url: &str) -> Self {
+        Self::with(folder, url, &[])
+    }
+
+    /// The same with further options.
+    #[track_caller]
+    pub(super) fn with(folder: &Folder, url: &str, options: &[&str]) -> Self {
         let point = PathBuf::from(folder.path("mount"));
         std::fs::create_dir_all(&point).unwrap();
-        let mut command = own_client(folder, &["mount", url, point.to_str().unwrap(), "--enable-xattr"]);
+        let args = [&["mount", url, point.to_str().unwrap(), "--enable-xattr"][..], options].concat();
+        let mut command = own_client(folder, &args);
         let log = std::fs::File::create(folder.path("mount.log")).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let mut mount = Self { client: command.spawn().unwrap(), point };

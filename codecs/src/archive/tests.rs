@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Error;
 use crate::Tally;
 use crate::juicefs::Kind as Juice;
 use crate::system::Largest;

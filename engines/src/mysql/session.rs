@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::address::MysqlAddress;
 use super::failure;
-use crate::sql::watched::{TICK, watched};
+use crate::watched::{TICK, watched};
 
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::address::PostgresAddress;
 use super::cells::{HEADER, Malformed, Rows, TRAILER, Tuple};
 use super::failure;
-use crate::sql::watched::{TICK, watched};
+use crate::watched::{TICK, watched};
 
 /// How long a server may take to let us in.
 pub(super) const CONNECT: Duration = Duration::from_secs(30);
@@ -90,6 +90,12 @@ impl Session {
         }
         self.run(&sql)?;
         self.ask(PATIENT_LATER).map(drop)
+    }
+
+    /// Begins to write; each statement sees what was committed before it.
+    pub(super) fn begin_writing(&mut self) -> Result<()> {
+        let sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned() + &self.settings("SET LOCAL");
+        self.run(&sql)
     }
 
     /// Statements that set what is asked of every session.

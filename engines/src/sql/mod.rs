@@ -13,7 +13,6 @@ pub(crate) mod pool;
 pub(crate) mod room;
 pub(crate) mod rows;
 pub(crate) mod schema;
-pub(crate) mod watched;
 
 use metaferry_codecs::juicefs::tables::{self, Table};
 use metaferry_codecs::juicefs::{Counter, Quota, counter, quota_class};
