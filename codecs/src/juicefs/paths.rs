@@ -130,7 +130,7 @@ mod tests {
         edges.push(edge(TRASH_INODE, "2026-01-31-12", 600));
         edges.push(edge(700, "lost", 701));
         let (paths, passes) = found(&edges, &[1, 4, 499, 600, 701, 999]);
-        assert_eq!(passes, 3, "two, and one that finds nothing above what is lost");
+        assert_eq!(passes, 2);
         assert_eq!(paths.of(1).as_deref(), Some(b"/".as_slice()));
         assert_eq!(paths.of(4).as_deref(), Some(b"/d/d/d".as_slice()));
         assert_eq!(paths.of(499), Some(b"/d".repeat(498)));
