@@ -1,6 +1,9 @@
 //! The store: objects by name, in a folder or in S3. The one place that knows the library behind it, and the one that
 //! waits for it: nothing above is async.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
@@ -23,6 +26,8 @@ const GROWING: &str = "growing";
 pub(super) struct Store {
     operator: Operator,
     runtime: Runtime,
+    /// Where it is one.
+    folder: Option<PathBuf>,
     shown: String,
     stop: Stop,
 }
@@ -89,7 +94,11 @@ impl Store {
         let operator = operator.layer(timeout).layer(retry);
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("store").enable_all().build();
         let runtime = runtime.map_err(|cause| Error::engine(format!("{shown}: a runtime"), cause))?;
-        Ok(Self { operator, runtime, shown, stop: stop.clone() })
+        let folder = match &address.place {
+            Place::Folder(path) => Some(path.clone()),
+            Place::S3 { .. } => None,
+        };
+        Ok(Self { operator, runtime, folder, shown, stop: stop.clone() })
     }
 
     /// Its address, for messages.
@@ -157,6 +166,10 @@ impl Store {
 
     /// Puts an object where none is; false where one was. In a store that knows no conditions the last one stays.
     pub(super) fn put_new(&self, path: &str, bytes: Vec<u8>) -> Result<bool> {
+        if let Some(folder) = &self.folder {
+            return put_new_file(folder, path, &bytes)
+                .map_err(|cause| Error::engine(format!("{}: {path}", self.shown), cause));
+        }
         match self.put_if(path, bytes.clone(), Condition::Absent)? {
             Conditional::Put(_) => Ok(true),
             Conditional::Refused => Ok(false),
@@ -214,5 +227,19 @@ impl Store {
             Some(Object { name, length: entry.metadata().content_length() })
         };
         Ok(files.filter_map(object).collect())
+    }
+}
+
+/// Puts a file where none is, at once or not at all: the library looks first and writes then.
+fn put_new_file(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<bool> {
+    std::fs::create_dir_all(folder.join(GROWING))?;
+    let mode = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder.join(GROWING))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(folder.join(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
     }
 }
