@@ -35,8 +35,14 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often whoever found another at work looks again, in seconds: at most and at least.
 const BUSY: (i64, i64) = (1, 30);
 
-/// What the allocator is asked: to give back at once what is free, also of threads that have ended.
-const THRIFT: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ABANDONED_PAGE_PURGE", "1")];
+/// What the allocators are asked, ours and that of the libraries in C: to give back what is free, also of threads that have ended.
+const THRIFT: [(&str, &str); 5] = [
+    ("MIMALLOC_PURGE_DELAY", "0"),
+    ("MIMALLOC_ABANDONED_PAGE_PURGE", "1"),
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+];
 
 /// One agent.
 struct Agent<'a> {
@@ -196,8 +202,8 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// Becomes the same program, whose allocator keeps no memory that a backup needed: it asks for that in the environment, before
-/// the program begins. Where that cannot be, an idle agent has more memory than it needs.
+/// Becomes the same program, whose allocators keep no memory that a backup needed: they are asked in the environment, before the
+/// program begins. Where that cannot be, an idle agent has more memory than it needs.
 fn give_memory_back() {
     let is_set = |(name, _): &(&str, &str)| std::env::var_os(name).is_some();
     if THRIFT.iter().all(is_set) {
