@@ -85,10 +85,27 @@ impl Agent {
         self.said()
     }
 
+    /// Kills it, and whatever works for it.
     fn kill(mut self) {
+        let turns = self.turns();
         self.child.kill().unwrap();
+        // One that has ended by itself is as well.
+        for turn in turns {
+            kill(&turn);
+        }
         self.child.wait().unwrap();
     }
+
+    /// The processes that work for it.
+    fn turns(&self) -> Vec<String> {
+        let id = self.child.id();
+        let turns = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        turns.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+fn kill(process: &str) -> bool {
+    Command::new("kill").args(["-KILL", process]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 impl Drop for Agent {
@@ -216,6 +233,40 @@ fn ask(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+#[test]
+fn an_agent_outlives_a_turn_that_is_killed_and_makes_its_backup() {
+    let folder = Folder::new();
+    let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
+    expect(0, &["load", "synthetic://?files=100000&seed=7", &source]);
+    let args = [source.as_str(), &repository, "--every", "1m", "--verify-every", "0s", "--threads", "1"];
+    let agent = Agent::start(&folder, "agent", &args);
+    until("something is there", || std::path::Path::new(&folder.path("repository/lease")).exists());
+    assert!(agent.turns().iter().any(|turn| kill(turn)));
+    until("a backup is made", || agent.count("backup") == 1);
+    until("its turn is over", || agent.turns().is_empty());
+    let said = agent.end();
+    let failed = said.iter().find(|line| line["event"] == "failed").unwrap();
+    assert!(failed["text"].as_str().unwrap().contains("ended too early: signal: 9"), "{failed}");
+    assert_eq!(listed(&repository).len(), 1);
+    expect(0, &["verify", &repository]);
+}
+
+#[test]
+fn a_turn_ends_with_its_agent() {
+    let folder = Folder::new();
+    let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
+    expect(0, &["load", "synthetic://?files=100000&seed=7", &source]);
+    let args = [source.as_str(), &repository, "--every", "1h", "--threads", "1"];
+    let mut agent = Agent::start(&folder, "agent", &args);
+    until("it has a turn", || !agent.turns().is_empty());
+    let turn = agent.turns().remove(0);
+    agent.child.kill().unwrap();
+    let path = format!("/proc/{turn}/cmdline");
+    until("its turn has ended", || std::fs::read(&path).unwrap_or_default().is_empty());
+    let status = expect(0, &["status", &repository]);
+    assert!(status.contains("lease: free"), "{status}");
 }
 
 /// When backups were begun, in seconds.

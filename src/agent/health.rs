@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What an agent and whoever asks after it share.
 #[derive(Debug, Clone)]
 pub(super) struct Health(Arc<Mutex<State>>);
 
 /// What is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct State {
     /// When the agent began.
     pub(super) started: Timestamp,

@@ -1,6 +1,7 @@
 //! The agent: makes a backup of one volume each period, as long as it lives. Whose turn it is, the volume's stamp says; that one
 //! works at a time, the repository's lease; when it tries again, this.
 
+mod apart;
 mod health;
 mod keeper;
 mod listen;
@@ -10,8 +11,6 @@ mod rhythm;
 mod tidy;
 mod turn;
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +22,7 @@ use serde_json::json;
 use crate::Outcome;
 use crate::context::Context;
 use crate::open::Place;
+use apart::Known;
 use health::Health;
 use log::{Level, Log};
 use options::LogStyle;
@@ -34,15 +34,6 @@ pub(crate) use options::AgentArgs;
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often whoever found another at work looks again, in seconds: at most and at least.
 const BUSY: (i64, i64) = (1, 30);
-
-/// What the allocators are asked, ours and that of the libraries in C: to give back what is free, also of threads that have ended.
-const THRIFT: [(&str, &str); 5] = [
-    ("MIMALLOC_PURGE_DELAY", "0"),
-    ("MIMALLOC_ABANDONED_PAGE_PURGE", "1"),
-    ("MALLOC_ARENA_MAX", "1"),
-    ("MALLOC_TRIM_THRESHOLD_", "65536"),
-    ("MALLOC_MMAP_THRESHOLD_", "65536"),
-];
 
 /// One agent.
 struct Agent<'a> {
@@ -64,8 +55,9 @@ struct Agent<'a> {
 
 /// Runs an agent until it is told to end.
 pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Outcome> {
-    if !args.once {
-        give_memory_back();
+    if apart::is_turn() {
+        let args = AgentArgs { listen: None, ..args };
+        return apart::take(&context.stop, || Agent::new(context, args)).map(|()| Outcome::Holds);
     }
     let mut agent = Agent::new(context, args)?;
     if agent.args.once { agent.once() } else { agent.forever() }
@@ -138,7 +130,7 @@ impl<'a> Agent<'a> {
         // What an agent before this one has begun and not made is made first.
         let (mut resumes, mut failures, mut is_first, mut told) = (true, 0_u32, true, None);
         loop {
-            let done = self.turn(resumes);
+            let done = apart::turn(self, resumes);
             if self.context.stop.is_set() {
                 break;
             }
@@ -146,7 +138,6 @@ impl<'a> Agent<'a> {
                 Ok(Done::Made { next, .. }) => (false, rhythm::about(next, every)),
                 Ok(Done::NotYet(until)) => {
                     self.say_waiting(until);
-                    self.learn_anew();
                     (false, rhythm::about(until, every))
                 }
                 // Whoever is at work may die of it.
@@ -180,6 +171,21 @@ impl<'a> Agent<'a> {
         Ok(Outcome::Holds)
     }
 
+    /// What it knows, for the next turn.
+    fn known(&self) -> Known {
+        Known {
+            state: self.health.state().clone(),
+            origin: self.origin.clone(),
+            has_told_of_lease: self.has_told_of_lease,
+        }
+    }
+
+    /// Knows what a turn before, or another process, has learned.
+    fn recall(&mut self, known: Known) {
+        *self.health.state() = known.state;
+        (self.origin, self.has_told_of_lease) = (known.origin, known.has_told_of_lease);
+    }
+
     fn say_waiting(&self, until: Timestamp) {
         let fields = json!({ "until": until.to_string() });
         self.log.say(Level::Info, "waiting", &format!("it is not time yet: the next backup is due at {until}"), fields);
@@ -200,19 +206,6 @@ impl<'a> Agent<'a> {
             self.log.failed("unknown", "what is in the repository is not known", &error);
         }
     }
-}
-
-/// Becomes the same program, whose allocators keep no memory that a backup needed: they are asked in the environment, before the
-/// program begins. Where that cannot be, an idle agent has more memory than it needs.
-fn give_memory_back() {
-    let is_set = |(name, _): &(&str, &str)| std::env::var_os(name).is_some();
-    if THRIFT.iter().all(is_set) {
-        return;
-    }
-    let Ok(program) = std::env::current_exe() else { return };
-    // It comes back only where it failed.
-    let failed = Command::new(program).args(std::env::args_os().skip(1)).envs(THRIFT).exec();
-    drop(failed);
 }
 
 /// Whether it is the same next time, whatever the rest of the world does.

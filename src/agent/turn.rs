@@ -8,17 +8,19 @@ use metaferry_engines::repository::{Lease, Listed, Made, Repository, Taking};
 use metaferry_engines::stamp::{Asking, Turn};
 use metaferry_pipeline::Result;
 use metaferry_pipeline::copy::Report;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::keeper::{self, Bounds};
 use super::log::Level;
-use super::{Agent, rhythm};
+use super::{Agent, apart, rhythm};
 use crate::commands::make_backup;
 
 /// Manifests that are looked at for one of the same volume.
 const LOOK_BACK: usize = 100;
 
 /// What came of a turn.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Done {
     /// A backup; when it will be time again.
     Made {
@@ -44,6 +46,7 @@ impl Agent<'_> {
             && let Some(stamp) = self.stamp.as_deref().filter(|_| !self.args.no_shared_timestamp)
             && let Turn::NotYet { until } = self.asking(None).look(stamp, &self.context.stop)?
         {
+            self.learn_anew();
             return Ok(Done::NotYet(until));
         }
         let mut keys = self.context.keys()?;
@@ -138,6 +141,7 @@ impl Agent<'_> {
     fn work(&mut self, mut lease: Lease, asking: &Asking) -> Result<Done> {
         let begun = Instant::now();
         self.health.state().is_running = true;
+        apart::tell(self.known());
         let bounds = Bounds { outer: &self.context.stop, most: self.args.max_duration };
         let made = keeper::under(&mut lease, &bounds, |stop| {
             let (copy, recipients) = (&self.args.copy, self.args.recipients.clone());
@@ -153,6 +157,7 @@ impl Agent<'_> {
         };
         self.origin.clone_from(&report.about.origin);
         let is_damaged = self.tell_made(&report, &made, begun.elapsed().as_secs_f64());
+        apart::tell(self.known());
         let bounds = Bounds { outer: &self.context.stop, most: None };
         let tidied = lease.begin("").and_then(|()| {
             keeper::under(&mut lease, &bounds, |stop| self.tidy(&self.context.stopped_by(stop), &made.listed))
