@@ -1,10 +1,14 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
+mod margin;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use metaferry_codecs::juicefs::tables::Widths;
+
+pub(crate) use margin::MarginArgs;
 
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
@@ -252,7 +256,11 @@ pub(crate) enum Command {
         /// The engine or file
         source: String,
         /// The repository, such as repo+file:///backups or repo+s3://bucket/prefix; made where there is none
-        repository: String,
+        #[arg(required_unless_present = "into_volume")]
+        repository: Option<String>,
+        /// Put it into the volume's own bucket instead, as JuiceFS does: meta/dump-….json.gz, encrypted where the volume is
+        #[arg(long, conflicts_with_all = ["repository", "recipients", "subdir"])]
+        into_volume: bool,
         #[command(flatten)]
         copy: CopyArgs,
         /// A public key of age that is to open a repository that is made, beside --identity
@@ -261,8 +269,11 @@ pub(crate) enum Command {
     },
     /// List the backups in a repository
     Backups {
-        /// The repository
+        /// The repository; with --from-volume the volume's engine, or its name's folder in its bucket
         repository: String,
+        /// List those that JuiceFS, or backup --into-volume, made in the volume's own bucket
+        #[arg(long)]
+        from_volume: bool,
     },
     /// Remove the backups that no rule keeps, and in time what only they held
     Prune {
@@ -296,6 +307,12 @@ pub(crate) enum Command {
         source: String,
         /// The empty engine
         target: String,
+        /// Take one of JuiceFS's own: SOURCE is the volume's engine, or its name's folder in its bucket, such as
+        /// s3://bucket/name, with @ and a moment or a name behind it
+        #[arg(long)]
+        from_volume: bool,
+        #[command(flatten)]
+        margin: MarginArgs,
         #[command(flatten)]
         copy: CopyArgs,
         #[command(flatten)]

@@ -8,6 +8,7 @@ mod open;
 mod output;
 mod progress;
 mod secrets;
+mod stored;
 
 use std::process::ExitCode;
 

@@ -26,3 +26,4 @@ mod preflight;
 mod repository;
 mod s3;
 mod trash;
+mod volume_backups;

@@ -83,7 +83,7 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
 }
 
 /// Of a repository, the one backup that is meant: another may become the newest meanwhile.
-fn settled(context: &Context, place: Place) -> Result<(Place, Option<(Repository, Listed)>)> {
+pub(crate) fn settled(context: &Context, place: Place) -> Result<(Place, Option<(Repository, Listed)>)> {
     let Place::Repository(address) = &place else { return Ok((place, None)) };
     let repository = Repository::open(address, &context.keys()?, &context.stop)?;
     let backup = repository.chosen()?;

@@ -12,7 +12,6 @@ mod prune;
 pub mod retention;
 mod sink;
 mod source;
-mod store;
 
 pub use address::{RepositoryAddress, Which};
 pub use keys::RepositoryKeys;

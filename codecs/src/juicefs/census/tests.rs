@@ -7,7 +7,7 @@ use crate::juicefs::{
     Batch, Census, Chunk, Counter, DirStat, Document, Edge, FileType, Links, Node, Parent, Quota, Selection, Setting,
     Slice, SliceRef, Slices, Sustained, TRASH_INODE,
 };
-use crate::system::{Batch as _, Census as _, CensusOptions, Finding, Ledger, Outcome, Selection as _, Sum};
+use crate::system::{Advance, Batch as _, Census as _, CensusOptions, Finding, Ledger, Outcome, Selection as _, Sum};
 
 #[derive(Default)]
 struct Books {
@@ -151,8 +151,7 @@ fn a_mending_census_gives_back_what_is_right() {
     nodes[1].nlink = 1;
     let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
     counters[4].value = 0;
-    let outcomes =
-        run(&stale, CensusOptions { mend: true, amend: true, defaults: true, keep_counters: false, partial: false });
+    let outcomes = run(&stale, CensusOptions { mend: true, amend: true, defaults: true, ..CensusOptions::default() });
     let derived: Vec<_> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -189,13 +188,13 @@ fn counters_are_kept_when_asked() {
     counters[4].value = 7;
     let mut kept = counters.clone();
     kept.sort_by(|one, other| one.name.cmp(&other.name));
-    let outcomes =
-        run(&stale, CensusOptions { mend: true, amend: false, defaults: false, keep_counters: true, partial: false });
+    let outcomes = run(&stale, CensusOptions { mend: true, keep_counters: true, ..CensusOptions::default() });
     assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept)));
 }
 
-const MENDING: CensusOptions =
-    CensusOptions { mend: true, amend: true, defaults: false, keep_counters: false, partial: false };
+fn mending() -> CensusOptions {
+    CensusOptions { mend: true, amend: true, ..CensusOptions::default() }
+}
 
 /// What is amended, as lines of JSON, and what is found.
 fn mended(batches: &[Batch]) -> (Vec<[String; 2]>, Vec<String>) {
@@ -206,7 +205,7 @@ fn mended(batches: &[Batch]) -> (Vec<[String; 2]>, Vec<String>) {
         String::from_utf8(text).unwrap().trim_end().to_owned()
     };
     let (mut amended, mut found) = (Vec::new(), Vec::new());
-    for outcome in run(batches, MENDING) {
+    for outcome in run(batches, mending()) {
         match outcome {
             Outcome::Amend { before, after } => amended.push([text(&before), text(&after)]),
             Outcome::Found(finding) => {
@@ -341,7 +340,7 @@ fn directories_move_with_their_edge_and_what_is_open_or_lost_is_left_alone() {
     open.push(vec![Sustained { sid: 1, inode: 2 }].into());
     open.push(vec![counter("nextSession", 1)].into());
     assert_eq!(mended(&open).0, Vec::<[String; 2]>::new());
-    let lost = run(&linked(1, 1, &[], &[parent(2, 1, 1)]), MENDING);
+    let lost = run(&linked(1, 1, &[], &[parent(2, 1, 1)]), mending());
     let found =
         |outcome: &Outcome<Batch>| matches!(outcome, Outcome::Found(found) if found.sort == "node without edge");
     assert!(lost.iter().any(found));
@@ -406,4 +405,29 @@ fn a_part_of_a_volume_gets_sums_of_its_own_and_no_finding() {
         assert_eq!((value(b"usedSpace"), value(b"totalInodes"), value(b"nextTrash")), (12288, 3, 1));
         assert_eq!((value(b"nextInode"), value(b"nextChunk")), (1026, 4097));
     }
+}
+
+/// The next inode and the next slice of the volume where they are moved on.
+fn advanced(options: CensusOptions) -> (i64, i64) {
+    let outcomes = run(&volume(), options);
+    let counters = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Derived(Batch::Counter(rows)) => Some(rows),
+        _ => None,
+    });
+    let value = |name: &[u8]| counters.unwrap().iter().find(|row| row.name == name).unwrap().value;
+    (value(b"nextInode"), value(b"nextChunk"))
+}
+
+#[test]
+fn next_numbers_are_moved_on_where_that_is_asked_and_counters_are_not_kept() {
+    let mend = CensusOptions { mend: true, ..CensusOptions::default() };
+    let by =
+        |nodes, objects, largest_object| CensusOptions { advance: Advance { nodes, objects, largest_object }, ..mend };
+    assert_eq!(advanced(mend), (1026, 4097));
+    assert_eq!(advanced(by(10, 20, 0)), (1036, 4117));
+    assert_eq!(advanced(by(0, 20, 4000)), (1026, 4117));
+    assert_eq!(advanced(by(0, 20, 5000)), (1026, 5021));
+    assert_eq!(advanced(by(u64::MAX, u64::MAX, u64::MAX)), (TRASH_INODE.cast_signed() - 1, i64::MAX));
+    assert_eq!(advanced(CensusOptions { keep_counters: true, ..by(10, 20, 5000) }), (1026, 4097));
+    assert!(findings(&volume()).is_empty());
 }
