@@ -98,6 +98,14 @@ fn gzip(bytes: &[u8], path: &str) {
     std::fs::write(path, output.stdout).unwrap();
 }
 
+/// Two volumes are the same, but for what can be worked out: a JSON dump has no statistics.
+#[track_caller]
+pub(crate) fn same(left: &str, right: &str) {
+    let text = String::from_utf8(metaferry(&["verify", "--json", left, right]).stdout).unwrap();
+    let verdict: Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(verdict["primary_buckets"], 0, "{verdict}");
+}
+
 /// The counters of a volume, as an archive has them.
 pub(crate) fn counters(folder: &Folder, source: &str) -> BTreeMap<String, i64> {
     let archive = folder.path(&format!("counters-{}", folder.names().len()));
@@ -198,7 +206,7 @@ fn backups_are_listed_and_restored_by_the_engine_and_by_the_bucket() {
         restored(&["--margin", "0", "--from-volume", from, &target]);
         assert_eq!(days(&target), *expected, "{from}");
     }
-    expect(0, &["verify", &source, &folder.sqlite("copy-0.db")]);
+    same(&source, &folder.sqlite("copy-0.db"));
     expect(1, &["restore", "--from-volume", &format!("{bucket}@2019"), &folder.sqlite("no.db")]);
     expect(1, &["restore", "--from-volume", &format!("{bucket}@2019-12-31"), &folder.sqlite("no.db")]);
     expect(4, &["restore", "--from-volume", &bucket, &source]);
@@ -237,7 +245,7 @@ fn a_backup_of_an_encrypted_volume_is_encrypted() {
     assert_eq!(whole[..3], [1, 0, 12], "an envelope for a key of 2048 bits");
     let copy = folder.sqlite("copy.db");
     restored(&["--margin", "0", "--from-volume", &source, &copy]);
-    expect(0, &["verify", &source, &copy]);
+    same(&source, &copy);
     // The key for the data came along; what opens the object storage did not.
     let text = expect(0, &["info", "--json", &copy]);
     let info: Value = serde_json::from_str(text.trim()).unwrap();

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::kit::{Mount, PASSPHRASE, differences, json, juicefs};
-use crate::kit::{Folder, expect, metaferry};
-use crate::volume_backups::{counters, names, put, reset, with_passphrase};
+use crate::kit::{Folder, expect};
+use crate::volume_backups::{counters, names, put, reset, same, with_passphrase};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,7 +37,10 @@ fn loaded(folder: &Folder, url: &str, key: &[&str]) {
     let object = folder.path(&format!("bucket/made/meta/{name}"));
     let copy = folder.sqlite("loaded.db");
     juicefs(&[&["load", &copy, &object][..], key].concat());
-    assert_eq!(differences(&json(url), &json(&copy)), [""; 0], "{object}");
+    // The client works counters out of the tree, and so goes back with them: a restore of ours does not.
+    let mut found = differences(&json(url), &json(&copy));
+    found.retain(|difference| !difference.starts_with("/Counters/next"));
+    assert_eq!(found, [""; 0], "{object}");
 }
 
 #[test]
@@ -76,9 +79,10 @@ fn the_client_loads_what_is_put_there_encrypted_and_large() {
     assert!(bytes.len() > 10 << 20 && bytes[..3] == [1, 0, 12], "{} bytes", bytes.len());
     let copy = folder.sqlite("loaded.db");
     juicefs(&["load", &copy, &object, "--encrypt-rsa-key", &key]);
-    let output = metaferry(&["verify", &url, &copy, "--json", "--limit", "1000"]);
-    let verdict = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(verdict.contains("\"primary_rows\":0") || output.status.success(), "{verdict}");
+    let ours = folder.sqlite("restored.db");
+    let output = with_passphrase(&["restore", "--from-volume", &url, &ours]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    same(&ours, &copy);
 }
 
 /// Waits for a backup of the client's own in the bucket.
