@@ -41,6 +41,7 @@ impl VolumeBucket {
         let document = setting(context, place)?;
         let storage = Storage::read(&document).map_err(|error| Error::from(error).at(place))?;
         let bucket = Bucket::of_volume(&storage, &context.stop)?;
+        bucket.must_be_of(&storage.uuid)?;
         Ok(Self { bucket: Arc::new(bucket), storage: Some(storage) })
     }
 

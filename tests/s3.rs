@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use metaferry_codecs::juicefs::setting;
 use serde_json::Value;
 
+use crate::kit::volume::reset;
 use crate::kit::{Folder, expect, expect_error, metaferry};
-use crate::volume_backups::reset;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -152,4 +152,10 @@ fn a_bucket_that_is_not_there_is_told() {
     let nowhere = moto.url().replace("//backups/", "//nowhere/");
     Moto::expect(1, &["backup", &source, &nowhere]);
     Moto::expect(1, &["backups", &nowhere]);
+    let volume = volume(&folder, &moto, "s3", "100");
+    reset(&folder.path("s3.db"), |fields| {
+        fields.insert("Bucket".to_owned(), format!("http://127.0.0.1:{}/nowhere", moto.port).into());
+    });
+    let refused = expect_error(1, &["backup", "--into-volume", &volume]);
+    assert!(refused.contains("there is no such bucket"), "{refused}");
 }

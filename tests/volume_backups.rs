@@ -1,120 +1,17 @@
 //! Backups in a volume's own bucket: what is put there is what the client would have put there, and what lies there comes
 //! back, with the next inode and slice past what the bucket may hold.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use metaferry_codecs::juicefs::setting;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::kit::redis::Redis;
-use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry, read_data};
+use crate::kit::volume::{PASSPHRASE, counters, gunzip, gzip, moved, names, put, same, with_passphrase};
+use crate::kit::{Folder, expect, expect_error, read_data};
 
-const PASSPHRASE: &str = "of the tests";
 const LEAST: i64 = 1 << 20;
-
-/// A fixture in a file, its setting changed: objects go to a folder of the tests.
-pub(crate) fn moved(folder: &Folder, fixture: &str, change: impl Fn(&mut Map<String, Value>)) -> String {
-    let store = folder.unpack(&format!("{fixture}/sqlite/store.db"), "store.db");
-    reset(&store, |fields| {
-        fields.insert("Storage".to_owned(), "file".into());
-        fields.insert("Bucket".to_owned(), folder.path("bucket/").into());
-        change(fields);
-    });
-    format!("sqlite3://{store}")
-}
-
-/// Changes the setting of a volume in a SQLite file.
-pub(crate) fn reset(path: &str, change: impl Fn(&mut Map<String, Value>)) {
-    let database = rusqlite::Connection::open(path).unwrap();
-    let select = "SELECT value FROM jfs_setting WHERE name = 'format'";
-    let text: String = database.query_row(select, [], |row| row.get(0)).unwrap();
-    let mut fields = serde_json::from_str(&text).unwrap();
-    change(&mut fields);
-    let text = serde_json::to_string(&fields).unwrap();
-    database.execute("UPDATE jfs_setting SET value = ?1 WHERE name = 'format'", [text]).unwrap();
-}
-
-/// Runs the built program with the passphrase of a volume's key in its environment.
-pub(crate) fn with_passphrase(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
-    command.env("JFS_RSA_PASSPHRASE", PASSPHRASE).args(args).output().unwrap()
-}
-
-/// Puts a backup into the bucket of the volume at `source`, and tells its name. What is wrong with a volume is no matter here.
-#[track_caller]
-pub(crate) fn put(source: &str, options: &[&str]) -> String {
-    let output = with_passphrase(&[&["backup", "--into-volume", "--json", source][..], options].concat());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{told}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let made = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    made.into_iter().find(|line| line["event"] == "backup").unwrap()["name"].as_str().unwrap().to_owned()
-}
-
-/// The names in a folder, sorted.
-pub(crate) fn names(folder: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// Every file under a folder, with its bytes.
-pub(crate) fn files(folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(path.to_str().unwrap()));
-        } else {
-            found.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-fn gunzip(bytes: &[u8]) -> String {
-    let mut child = Command::new("gzip");
-    let mut child =
-        child.arg("-dc").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let (mut input, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
-    let writer = std::thread::spawn(move || drop(input.write_all(&bytes)));
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    writer.join().unwrap();
-    assert!(child.wait().unwrap().success());
-    text
-}
-
-fn gzip(bytes: &[u8], path: &str) {
-    std::fs::create_dir_all(Path::new(path).parent().unwrap()).unwrap();
-    let plain = format!("{path}.plain");
-    std::fs::write(&plain, bytes).unwrap();
-    let output = Command::new("gzip").args(["-1c", &plain]).output().unwrap();
-    std::fs::remove_file(plain).unwrap();
-    std::fs::write(path, output.stdout).unwrap();
-}
-
-/// Two volumes are the same, but for what can be worked out: a JSON dump has no statistics.
-#[track_caller]
-pub(crate) fn same(left: &str, right: &str) {
-    let text = String::from_utf8(metaferry(&["verify", "--json", left, right]).stdout).unwrap();
-    let verdict: Value = serde_json::from_str(text.trim()).unwrap();
-    assert_eq!(verdict["primary_buckets"], 0, "{verdict}");
-}
-
-/// The counters of a volume, as an archive has them.
-pub(crate) fn counters(folder: &Folder, source: &str) -> BTreeMap<String, i64> {
-    let archive = folder.path(&format!("counters-{}", folder.names().len()));
-    assert!(matches!(metaferry(&["dump", source, &archive]).status.code(), Some(0 | 3)));
-    let rows = archive_rows(&archive);
-    let rows = rows.iter().filter_map(|row| row.strip_prefix("counter "));
-    let rows = rows.map(|row| serde_json::from_str::<Value>(row).unwrap());
-    rows.map(|row| (row["name"].as_str().unwrap().to_owned(), row["value"].as_i64().unwrap())).collect()
-}
 
 /// The next inode and the next slice.
 fn next(folder: &Folder, source: &str) -> (i64, i64) {
@@ -170,7 +67,6 @@ fn backups_are_listed_and_restored_by_the_engine_and_by_the_bucket() {
     let folder = Folder::new();
     let source = moved(&folder, "plain", |_| {});
     let bucket = folder.path("bucket/plain");
-    assert_eq!(names(&folder.path("bucket")), [""; 0]);
     let name = put(&source, &[]);
     for (number, other) in ["dump-2020-01-31-120000.json.gz", "dump-2021-01-31-120000.json.gz"].iter().enumerate() {
         let dump = String::from_utf8(read_data("plain/sqlite/dump.json")).unwrap();
@@ -293,6 +189,9 @@ fn a_volume_in_several_buckets_has_its_backups_where_their_keys_belong() {
         fields.insert("Shards".to_owned(), 3.into());
         fields.insert("Bucket".to_owned(), folder.path("b-%02d/").into());
     });
+    let missing = expect_error(2, &["backup", "--into-volume", &source]);
+    assert!(missing.contains("there is no folder") && !Path::new(&folder.path("b-00")).exists(), "{missing}");
+    (0..3).for_each(|number| std::fs::create_dir_all(folder.path(&format!("b-{number:02}/plain"))).unwrap());
     let name = put(&source, &[]);
     let shard = fnv(&format!("plain/meta/{name}")) % 3;
     for number in 0..3 {
@@ -370,6 +269,11 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(refused.contains("sftp"), "{refused}");
     let archive = folder.path("archive");
     expect(0, &["dump", &source, &archive]);
+    let other = Folder::new();
+    let source_of_other = moved(&other, "plain", |_| {});
+    std::fs::write(other.path("bucket/plain/juicefs_uuid"), "00000000-0001-4002-8003-a0b0c0d0e0f0").unwrap();
+    let refused = expect_error(4, &["backup", "--into-volume", &source_of_other]);
+    assert!(refused.contains("belongs to the volume 00000000"), "{refused}");
     for args in [
         &["backup", "--into-volume", &archive][..],
         &["backup", "--into-volume", &source, "--subdir", "/"],

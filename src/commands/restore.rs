@@ -44,6 +44,9 @@ struct Chosen {
 /// A backup into an empty engine.
 pub(crate) fn run(context: &Context, source: &str, target: &str, restore: Restore<'_>) -> Result<Outcome> {
     let target = Place::parse(target)?;
+    if !target.is_engine() {
+        return Err(Error::config(format!("{target} is no engine; a restore goes to an engine")));
+    }
     let chosen = if restore.from_volume { of_volume(context, source)? } else { of_repository(context, source)? };
     let advance = advance(context, &chosen, &restore)?;
     let load = Load { advance, ..restore.load };
@@ -115,5 +118,7 @@ fn largest_slice(context: &Context, chosen: &Chosen, load: &Load) -> Result<u64>
         put_secret(&mut document, "SecretKey", &secrets::read(path)?)?;
     }
     let storage = Storage::read(&document).map_err(|error| Error::from(error).at(&chosen.place))?;
-    Bucket::of_volume(&storage, &context.stop)?.largest_slice()
+    let bucket = Bucket::of_volume(&storage, &context.stop)?;
+    bucket.must_be_of(&storage.uuid)?;
+    bucket.largest_slice()
 }

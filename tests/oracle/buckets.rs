@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::kit::{Mount, PASSPHRASE, differences, json, juicefs};
+use crate::kit::volume::{counters, files, names, put, reset, same, with_passphrase};
 use crate::kit::{Folder, expect};
-use crate::volume_backups::{counters, names, put, reset, same, with_passphrase};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -130,8 +130,7 @@ fn restored_and_gone_on(options: &[&str]) {
         let named = if options.is_empty() { &named[..0] } else { &named };
         let output = with_passphrase(&[&["restore", "--verify", "--from-volume", &from, &copy], *how, named].concat());
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-        let blocks = |folder: &Folder| crate::volume_backups::files(&folder.path("bucket/made/chunks"));
-        let there = blocks(&folder);
+        let there = files(&folder.path("bucket/made/chunks"));
         let again = Mount::new(&folder, &copy);
         assert_eq!(std::fs::read_to_string(again.path("dir/kept")).unwrap(), "before");
         assert!(!again.path("dir/later").exists());

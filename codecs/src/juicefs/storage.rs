@@ -51,6 +51,8 @@ impl Secret {
 pub struct Storage {
     /// The name of the volume: every key begins with it.
     pub volume: String,
+    /// Its UUID.
+    pub uuid: String,
     /// The kind of store, in lower case.
     pub kind: String,
     /// Where it is, in the form of that kind.
@@ -81,6 +83,7 @@ impl Storage {
         let shards = fields.get("Shards").and_then(Value::as_u64).unwrap_or_default();
         Ok(Self {
             volume: summary.name,
+            uuid: summary.uuid,
             kind: summary.storage.to_lowercase(),
             bucket: summary.bucket,
             shards: u32::try_from(shards)

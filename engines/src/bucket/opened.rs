@@ -8,10 +8,14 @@ use metaferry_pipeline::{Error, Result, Stop};
 
 use super::service::service;
 use crate::address::redact;
-use crate::objects::{Address, Object, Store};
+use crate::objects::{Address, Object, Service, Store};
 
 /// How many buckets a volume has at most: JuiceFS takes 256.
 const MOST_SHARDS: u32 = 256;
+
+/// What holds the UUID of the volume (`cmd/format.go`), and how long it may be, encrypted.
+const UUID: &str = "juicefs_uuid";
+const MOST_UUID: usize = 4096;
 
 /// The objects of a volume.
 pub struct Bucket {
@@ -25,7 +29,7 @@ impl Bucket {
     /// The bucket that a volume's setting names. Nothing is read yet.
     ///
     /// # Errors
-    /// A kind of storage that is not known, and secrets that were taken out.
+    /// A kind of storage that is not known, secrets that were taken out, and a folder that is not there.
     pub fn of_volume(storage: &Storage, stop: &Stop) -> Result<Self> {
         let env = |name: &str| std::env::var(name).ok();
         let count = storage.shards.max(1);
@@ -37,6 +41,13 @@ impl Bucket {
             let bucket = if count > 1 { numbered(&storage.bucket, number)? } else { storage.bucket.clone() };
             let shown = format!("{} {}", storage.kind, redact(&bucket));
             let service = service(storage, &bucket, &env).map_err(|error| error.at(&shown))?;
+            // Whoever opens a folder makes it; and a volume has none on the wrong machine.
+            if let Service::Folder { root, .. } = &service
+                && !Path::new(root).is_dir()
+            {
+                let what = format!("there is no folder {root}, where the volume {} has its objects", storage.volume);
+                return Err(Error::config(what).hint("run where it is mounted"));
+            }
             shards.push(Arc::new(match shards.first() {
                 None => Store::open(&service, shown, stop)?,
                 Some(first) => first.beside(&service, shown)?,
@@ -44,6 +55,22 @@ impl Bucket {
         }
         let shown = format!("{} {} of the volume {}", storage.kind, redact(&storage.bucket), storage.volume);
         Ok(Self { shards, prefix: format!("{}/", storage.volume), shown })
+    }
+
+    /// Fails where the bucket says that it is another volume's, or cannot be asked.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn must_be_of(&self, uuid: &str) -> Result<()> {
+        // That of a volume which encrypts its objects is encrypted too, and says nothing.
+        match self.store(UUID)?.find(UUID, MOST_UUID)? {
+            Some(found) if found.len() == uuid.len() && found != uuid.as_bytes() => {
+                let found = String::from_utf8_lossy(&found);
+                Err(Error::refused(format!("{}: it belongs to the volume {found}, not {uuid}", self.shown))
+                    .hint("look at the Bucket in the volume's setting"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether an address is one of what a volume has in its bucket: a folder, or a bucket of S3.

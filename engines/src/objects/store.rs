@@ -101,6 +101,12 @@ impl Store {
         Error::new(ErrorKind::Corrupt, format!("{}: {path} is not there", self.shown))
     }
 
+    /// What a store says that has no place for an object.
+    fn nowhere(&self, path: &str) -> Error {
+        let what = format!("{}: {path} cannot be put there: there is no such bucket", self.shown);
+        Error::new(ErrorKind::Engine, what).hint("look at the bucket's name")
+    }
+
     /// A whole object of at most `bound` bytes; none where there is none.
     pub(crate) fn find(&self, path: &str, bound: usize) -> Result<Option<Vec<u8>>> {
         let Some(found) = self.wait(path, self.operator.stat(path))? else { return Ok(None) };
@@ -128,7 +134,7 @@ impl Store {
 
     /// Puts a whole object; it is there at once, or not at all.
     pub(crate) fn put(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
-        self.wait(path, self.operator.write(path, bytes))?.map(drop).ok_or_else(|| self.missing(path))
+        self.wait(path, self.operator.write(path, bytes))?.map(drop).ok_or_else(|| self.nowhere(path))
     }
 
     /// Puts what comes out of `input`, `length` bytes, some of it at a time; it is there when all of it is, or not at all.
@@ -156,8 +162,7 @@ impl Store {
             }
             part = length.max(1);
         }
-        let none = || Error::new(ErrorKind::Bug, format!("{}: {path} cannot be written", self.shown));
-        let mut writer = self.wait(path, self.operator.writer(path))?.ok_or_else(none)?;
+        let mut writer = self.wait(path, self.operator.writer(path))?.ok_or_else(|| self.nowhere(path))?;
         let sent = self.parts(path, &mut writer, (input, part, length));
         if sent.is_err() {
             // What was sent of it is of no use, and nobody sees it.
@@ -176,12 +181,12 @@ impl Store {
                 return Err(Error::new(ErrorKind::Bug, format!("{path} ends {left} bytes early")));
             }
             left -= bytes.len() as u64;
-            self.wait(path, writer.write(bytes))?;
+            self.wait(path, writer.write(bytes))?.ok_or_else(|| self.nowhere(path))?;
             if left == 0 {
                 break;
             }
         }
-        self.wait(path, writer.close()).map(drop)
+        self.wait(path, writer.close())?.map(drop).ok_or_else(|| self.nowhere(path))
     }
 
     /// Puts an object where none is; false where one was.
