@@ -103,7 +103,7 @@ fn backups_are_listed_and_restored_by_the_engine_and_by_the_bucket() {
         assert_eq!(days(&target), *expected, "{from}");
     }
     same(&source, &folder.sqlite("copy-0.db"));
-    expect(1, &["restore", "--from-volume", &format!("{bucket}@2019"), &folder.sqlite("no.db")]);
+    expect(2, &["restore", "--from-volume", &format!("{bucket}@yesterday"), &folder.sqlite("no.db")]);
     expect(1, &["restore", "--from-volume", &format!("{bucket}@2019-12-31"), &folder.sqlite("no.db")]);
     expect(4, &["restore", "--from-volume", &bucket, &source]);
 }

@@ -105,6 +105,20 @@ pub(crate) fn same(left: &str, right: &str) {
     assert_eq!(verdict["primary_buckets"], 0, "{verdict}");
 }
 
+/// Two volumes have the same tree, as a JSON dump prints it: rules of access control have no numbers there.
+#[track_caller]
+pub(crate) fn same_tree(folder: &Folder, left: &str, right: &str) {
+    let tree = |source: &str, name: &str| {
+        let path = folder.path(name);
+        let output = metaferry(&["dump", source, &path]);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text.split_once("\"FSTree\"").unwrap().1.to_owned()
+    };
+    assert!(tree(left, "left.json") == tree(right, "right.json"), "the trees of {left} and {right} are not equal");
+}
+
 /// The counters of a volume, as an archive has them.
 pub(crate) fn counters(folder: &Folder, source: &str) -> BTreeMap<String, i64> {
     let archive = folder.path(&format!("counters-{}", folder.names().len()));
