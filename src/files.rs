@@ -172,6 +172,7 @@ impl Writing<'_> {
         }
         let options = JsonOptions {
             secrets: if options.keep_secrets { Secrets::Kept } else { Secrets::TakenOut },
+            ascii: false,
             skip_trash: self.skip_trash,
             threads: options.threads,
             memory_bytes: options.memory_bytes,

@@ -34,6 +34,7 @@ pub(crate) fn backup(context: &Context, source: &str, args: &CopyArgs) -> Result
     let destination = Destination::pipe(backup.name.clone(), Box::new(outgoing.clone()));
     let how = JsonOptions {
         secrets: if options.keep_secrets { Secrets::Kept } else { Secrets::KeyKept },
+        ascii: true,
         skip_trash: args.skip_trash,
         threads: options.threads,
         memory_bytes: options.memory_bytes,

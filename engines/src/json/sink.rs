@@ -35,6 +35,9 @@ pub enum Secrets {
 pub struct JsonOptions {
     /// What becomes of secrets.
     pub secrets: Secrets,
+    /// Write names, targets and values in ASCII alone, though JuiceFS does not: it damages some of the others where it loads
+    /// what is compressed.
+    pub ascii: bool,
     /// Leave out the tree of the trash.
     pub skip_trash: bool,
     /// Workers that print.
@@ -108,7 +111,8 @@ impl Sink<JuiceFs> for JsonSink {
         if self.options.secrets == Secrets::KeyKept {
             stripped = setting::strip_store_secrets(&mut head.setting)?;
         }
-        let mut writing = Writing { output, shelves, rules, threads: self.options.threads, stop: self.stop };
+        let JsonOptions { threads, ascii, .. } = self.options;
+        let mut writing = Writing { output, shelves, rules, threads, ascii, stop: self.stop };
         writing.head(&head)?;
         let trash = [("Trash", TRASH_INODE)].into_iter().filter(|_| !self.options.skip_trash);
         let findings = writing.trees([("FSTree", ROOT_INODE)].into_iter().chain(trash))?;
@@ -122,6 +126,7 @@ struct Writing {
     shelves: Shelves,
     rules: Arc<Rules>,
     threads: usize,
+    ascii: bool,
     stop: Stop,
 }
 
@@ -147,14 +152,14 @@ impl Writing {
     fn trees(mut self, trees: impl Iterator<Item = (&'static str, u64)>) -> Result<Findings> {
         let counts = Arc::new(Counts::default());
         let (shelves, rules) = (self.shelves.clone(), Arc::clone(&self.rules));
-        let printing = Arc::clone(&counts);
+        let (printing, ascii) = (Arc::clone(&counts), self.ascii);
         let worker = move || {
             let (shelves, rules, counts) = (shelves.clone(), Arc::clone(&rules), Arc::clone(&printing));
             let mut printer = None;
             move |page: Page| {
                 let printer = match &mut printer {
                     Some(printer) => printer,
-                    none => none.insert(Printer::new(&shelves, &rules, &counts)?),
+                    none => none.insert(Printer::new(&shelves, &rules, &counts)?.ascii(ascii)),
                 };
                 printer.print(&page)
             }
