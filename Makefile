@@ -16,7 +16,7 @@ demo: ## Make a volume of FILES names, dump it, load the dump, verify, and tell 
 
 test: ## Install what the tests need where that is allowed, and run all of them
 	scripts/need redis-server 'postgresql:/usr/lib/postgresql/*/bin/postgres' pgbouncer:/usr/sbin/pgbouncer \
-		mariadb-server:/usr/sbin/mariadbd zstd gzip python3 openssl
+		mariadb-server:/usr/sbin/mariadbd zstd gzip python3 openssl systemd:systemd-analyze
 	$(CARGO) test --workspace --locked
 
 bench: ## Time every command on FILES names, RUNS times, beside juicefs and the databases' own programs

@@ -1,5 +1,5 @@
-//! Tells the tests whether there is a stock JuiceFS to hold metaferry against, and a server of S3: without one they are
-//! reported as ignored.
+//! Tells the tests whether there is a stock JuiceFS to hold metaferry against, a server of S3, and linters of what
+//! is in `deploy/`: without one they are reported as ignored.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(oracle)");
@@ -11,5 +11,10 @@ fn main() {
     println!("cargo::rerun-if-env-changed=METAFERRY_MOTO");
     if std::env::var_os("METAFERRY_MOTO").is_some_and(|path| !path.is_empty()) {
         println!("cargo::rustc-cfg=s3");
+    }
+    println!("cargo::rustc-check-cfg=cfg(linters)");
+    println!("cargo::rerun-if-env-changed=METAFERRY_LINTERS");
+    if std::env::var_os("METAFERRY_LINTERS").is_some_and(|path| !path.is_empty()) {
+        println!("cargo::rustc-cfg=linters");
     }
 }

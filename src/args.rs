@@ -1,5 +1,6 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
+mod keep;
 mod margin;
 
 use std::ffi::OsString;
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use metaferry_codecs::juicefs::tables::Widths;
 
+pub(crate) use keep::{KeepArgs, seconds};
+
+use crate::agent::AgentArgs;
 pub(crate) use margin::MarginArgs;
 
 /// Moves file-system metadata between databases, and backs it up, proven equal.
@@ -96,7 +100,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, alias = "keep-secret-key")]
     pub(crate) keep_secrets: bool,
     /// Go on past rows that cannot be decoded, count them, and exit with 3
-    #[arg(long)]
+    #[arg(long, visible_alias = "salvage")]
     pub(crate) skip_damaged: bool,
     /// Leave out what is only in the trash; counters, link counts and slice references are those of what is left
     #[arg(long)]
@@ -132,55 +136,6 @@ impl WidenArgs {
     pub(crate) fn widths(self) -> Widths {
         if self.widen { Widths::Wide } else { Widths::Stock }
     }
-}
-
-/// Which backups are kept: what any of these keeps. Where none is given: all of 2 days, one a day of 2 weeks, one a week of 2
-/// months, one a month for ever.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct KeepArgs {
-    /// The last so many
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_last: Option<u32>,
-    /// The last of each of so many hours
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_hourly: Option<u32>,
-    /// The last of each of so many days
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_daily: Option<u32>,
-    /// The last of each of so many weeks
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_weekly: Option<u32>,
-    /// The last of each of so many months
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_monthly: Option<u32>,
-    /// The last of each of so many years
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_yearly: Option<u32>,
-    /// All that are younger, such as 3d or 1h30m
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    pub(crate) keep_within: Option<i64>,
-}
-
-/// A stretch of time, such as `2d12h`, in seconds.
-fn seconds(text: &str) -> Result<i64, String> {
-    let wrong = || format!("{text:?} is no stretch of time; 3d, 12h or 1h30m is one");
-    let (mut sum, mut rest) = (0_i64, text);
-    while !rest.is_empty() {
-        let end = rest.find(|digit: char| !digit.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, unit) = rest.split_at_checked(end).ok_or_else(wrong)?;
-        let seconds = match unit.chars().next() {
-            Some('w') => 7 * 86_400,
-            Some('d') => 86_400,
-            Some('h') => 3600,
-            Some('m') => 60,
-            Some('s') => 1,
-            _ => return Err(wrong()),
-        };
-        let more = number.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
-        sum = more.and_then(|more| sum.checked_add(more)).ok_or_else(wrong)?;
-        rest = unit.get(1..).unwrap_or_default();
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
 }
 
 /// The verbs.
@@ -267,6 +222,19 @@ pub(crate) enum Command {
         #[arg(long = "recipient", value_name = "age1…", requires = "identity")]
         recipients: Vec<String>,
     },
+    /// Make a backup each period, prune, and prove the newest now and then, until it is told to end; of many agents and clients
+    /// of JuiceFS one makes each backup
+    Agent(Box<AgentArgs>),
+    /// Tell when a repository was backed up and verified last, who works on it, and what waits for a person
+    Status {
+        /// The repository
+        repository: String,
+    },
+    /// Take a suspect backup for right, so that backups are pruned again
+    Acknowledge {
+        /// The repository, with @ and a moment or an id behind it
+        repository: String,
+    },
     /// List the backups in a repository
     Backups {
         /// The repository; with --from-volume the volume's engine, or its name's folder in its bucket
@@ -338,12 +306,25 @@ pub(crate) enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Tell which paths came, went or changed from one source to another, directory by directory
+    Diff {
+        /// One engine, file or backup
+        left: String,
+        /// The other
+        right: String,
+        /// Only how many there are in each directory
+        #[arg(long)]
+        by_directory: bool,
+    },
     /// Compare two sources: their tallies, then the rows that differ; or prove one that carries checksums
     Verify {
         /// One engine, file or backup
         left: String,
         /// The other; where there is none, all of an archive or a backup is read and proven
         right: Option<String>,
+        /// Restore a backup into a scratch database, count what is in it, and read it back
+        #[arg(long, conflicts_with = "right")]
+        deep: bool,
         /// How many differing rows to tell
         #[arg(long, default_value_t = 20)]
         limit: usize,

@@ -49,6 +49,11 @@ impl Context {
         Ok(Self { common, stop, monitor: Arc::default() })
     }
 
+    /// The same surroundings for work that ends by itself.
+    pub(crate) fn stopped_by(&self, stop: &Stop) -> Self {
+        Self { common: self.common.clone(), stop: stop.clone(), monitor: Arc::default() }
+    }
+
     pub(crate) fn threads(&self) -> usize {
         usize::from(self.common.threads)
     }

@@ -1,5 +1,6 @@
 //! The command line: what did the user ask? Runs one command, prints one error, maps it to an exit code.
 
+mod agent;
 mod args;
 mod commands;
 mod context;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{Description, describe};
-use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource};
-use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource};
-use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource};
+use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource, MysqlStamp};
+use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource, PostgresStamp};
+use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource, RedisStamp};
 use metaferry_engines::repository::{RepositoryAddress, RepositorySource};
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource, SqliteStamp};
+use metaferry_engines::stamp::Stamp;
 use metaferry_engines::synthetic::SyntheticSource;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
@@ -98,6 +99,22 @@ impl Place {
             Self::VolumeBackup(backup) => backup.source(context)?,
             Self::File(path) => files::source(path, context)?,
             Self::Pipe => files::standard_input(context)?,
+        })
+    }
+
+    /// What its clients and agents agree by on who makes the next backup, where it has that.
+    pub(crate) fn stamp(&self) -> Option<Box<dyn Stamp>> {
+        Some(match self {
+            Self::Sqlite(address) => Box::new(SqliteStamp::new(address.clone())),
+            Self::Redis(address) => Box::new(RedisStamp::new(address.as_ref().clone())),
+            Self::Mysql(address) => Box::new(MysqlStamp::new(address.as_ref().clone())),
+            Self::Postgres(address) => Box::new(PostgresStamp::new(address.as_ref().clone())),
+            Self::Rdb { .. }
+            | Self::Synthetic(_)
+            | Self::Repository(_)
+            | Self::VolumeBackup(_)
+            | Self::File(_)
+            | Self::Pipe => return None,
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
+use metaferry_codecs::repository::hex;
 use metaferry_codecs::system::{Class, Kind as _};
 use metaferry_codecs::tally::{Cell, DIGEST_VERSION};
 use metaferry_pipeline::copy::Report;
@@ -26,14 +27,20 @@ pub(crate) fn tell(text: impl Display) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// Prints an error: what, then its causes, then what to do.
-pub(crate) fn error(error: &Error, as_json: bool) {
+/// What caused an error, the nearest first.
+pub(crate) fn causes_of(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
         causes.push(inner.to_string());
         cause = inner.source();
     }
+    causes
+}
+
+/// Prints an error: what, then its causes, then what to do.
+pub(crate) fn error(error: &Error, as_json: bool) {
+    let causes = causes_of(error);
     if as_json {
         let line = json!({ "version": 1, "event": "error", "kind": format!("{:?}", error.kind()),
             "error": error.to_string(), "causes": causes, "hint": error.what_to_do() });
@@ -169,6 +176,26 @@ fn how_many(differing: &Differing, shown: usize) -> String {
         [(primary, "in what the volume is"), (derived, "in what can be worked out"), (mended, "mended by the load")];
     let sorts = sorts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     format!("{all} rows differ{more}: {}", sorts.collect::<Vec<_>>().join(", "))
+}
+
+/// A name or a path, with what no terminal should see escaped.
+pub(crate) fn escaped(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        for each in chunk.valid().chars() {
+            if each.is_control() { text.extend(each.escape_default()) } else { text.push(each) }
+        }
+        chunk.invalid().iter().for_each(|byte| text += &format!("\\x{byte:02x}"));
+    }
+    text
+}
+
+/// A name or a path as JSON: a string, or its hexadecimal digits where it is not UTF-8.
+pub(crate) fn value(name: &[u8]) -> Value {
+    match std::str::from_utf8(name) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "hex": hex(name) }),
+    }
 }
 
 /// A plain table whose numbers stand to the right.

@@ -337,6 +337,7 @@ fn mariadb_while_written(settings: &[&str], grants: &[&str], said: &str) {
                 let target = folder.path(&format!("dump-{round}"));
                 let notes = expect(0, &["dump", &source, &target, "--threads", "8"]);
                 assert!(notes.contains(said), "{notes}");
+                notes.lines().filter(|line| line.contains(said)).for_each(|line| println!("{line}"));
             }
         },
     );

@@ -8,9 +8,11 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod agent;
 mod cli;
 mod conformance;
 mod corpus;
+mod deploy;
 mod faults;
 mod fixtures;
 mod formats;

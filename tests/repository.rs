@@ -2,8 +2,9 @@
 //! or removed does no harm to the rest, and is named.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -150,6 +151,7 @@ fn a_byte_that_was_flipped_is_named_with_the_rows_that_are_lost() {
     let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
     expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
     let (name, ..) = backup(&source, &repository);
+    let (again, ..) = backup(&source, &repository);
     let packs = files(&folder.path("repository/packs"));
     let pack = packs.iter().next().unwrap();
     let whole = std::fs::read(pack).unwrap();
@@ -160,13 +162,16 @@ fn a_byte_that_was_flipped_is_named_with_the_rows_that_are_lost() {
     let output = metaferry(&["verify", &repository]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(told.contains(&format!("damaged: backup {name}: rows of kind ")), "{told}");
+    // Both were begun in one second, perhaps: either is the newest.
+    let newest = [&name, &again].map(|name| told.contains(&format!("damaged: backup {name}: rows of kind ")));
+    assert!(newest.contains(&true), "{told}");
+    assert!([&name, &again].iter().all(|name| told.contains(&format!("hurt: backup {name}\n"))), "{told}");
     assert!(told.contains(" of packs/"), "{told}");
     let copy = folder.sqlite("copy.db");
     let output = metaferry(&["restore", &repository, &copy]);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!Path::new(&folder.path("copy.db")).exists());
-    expect(3, &["restore", "--skip-damaged", &repository, &copy]);
+    expect(3, &["restore", "--salvage", &repository, &copy]);
     std::fs::remove_file(pack).unwrap();
     expect(1, &["restore", &repository, &folder.sqlite("other.db")]);
     std::fs::write(pack, &whole).unwrap();
@@ -322,8 +327,63 @@ fn what_is_doomed_and_needed_again_is_spared_and_what_is_not_ours_is_left_alone(
     assert!(told.contains("kept: it is the last that was verified"), "{told}");
 }
 
+/// Feeds an archive to a backup, and does something when half of it is read.
+fn backup_meanwhile(archive: &str, repository: &str, meanwhile: impl FnOnce()) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
+    command
+        .args(["backup", "--json", "-", repository])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let text = std::fs::read(archive).unwrap();
+    // A pipe holds 64 KiB: what is behind them was read.
+    assert!(text.len() > 400_000, "{}", text.len());
+    let (head, tail) = text.split_at(text.len() / 2);
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(head).unwrap();
+    meanwhile();
+    pipe.write_all(tail).unwrap();
+    drop(pipe);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn what_is_doomed_while_a_backup_uses_it_is_sent_again_and_what_is_lost_is_healed() {
+    let folder = Folder::new();
+    let (source, repository, archive) = (folder.sqlite("volume.db"), repository(&folder), folder.path("archive"));
+    expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
+    expect(0, &["dump", &source, &archive]);
+    backup(&archive, &repository);
+    let packs = files(&folder.path("repository/packs"));
+    let mark = |since: &str| {
+        std::fs::create_dir_all(folder.path("repository/doomed")).unwrap();
+        for pack in &packs {
+            let name = pack.file_name().unwrap().to_str().unwrap();
+            let text = format!("{{\"mark\":{{\"format\":1,\"since\":\"{since}\"}}}}\n");
+            std::fs::write(folder.path(&format!("repository/doomed/{name}")), text).unwrap();
+        }
+    };
+    let output = backup_meanwhile(&archive, &repository, || mark("2001-01-01T00:00:00Z"));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    // Whoever had doomed them removes them now.
+    packs.iter().for_each(|pack| std::fs::remove_file(pack).unwrap());
+    expect(0, &["verify", &source, &repository]);
+    // What is lost while it is used is told; the next backup puts it there anew.
+    std::fs::remove_dir_all(folder.path("repository/doomed")).unwrap();
+    let output = backup_meanwhile(&archive, &repository, || {
+        std::fs::remove_dir_all(folder.path("repository/packs")).unwrap();
+    });
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("was removed while it was used"), "{told}");
+    expect(1, &["verify", &repository]);
+    backup(&archive, &repository);
+    expect(0, &["verify", &source, &repository]);
+}
+
 /// Runs the built program with a passphrase in its environment.
-fn with_passphrase(passphrase: &str, args: &[&str]) -> std::process::Output {
+fn with_passphrase(passphrase: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
     command.env("METAFERRY_PASSPHRASE", passphrase).args(args).output().unwrap()
 }
@@ -359,4 +419,47 @@ fn an_encrypted_repository_opens_with_its_passphrase_alone_and_gives_nothing_awa
     let plain = format!("repo+file://{}", folder.path("plain"));
     backup(&source, &plain);
     assert_eq!(with_passphrase(secret, &["backup", &source, &plain]).status.code(), Some(4));
+}
+
+#[test]
+fn what_came_went_and_changed_is_told_by_its_path() {
+    let folder = Folder::new();
+    let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
+    expect(0, &["load", "synthetic://?files=2000&dirs=100&seed=7", &source]);
+    let (first, ..) = backup(&source, &repository);
+    let database = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
+    let (parent, gone, moved, kept): (i64, Vec<u8>, Vec<u8>, Vec<u8>) = database
+        .query_row(
+            "SELECT parent, min(name), max(name), (SELECT name FROM jfs_edge AS one WHERE one.parent = jfs_edge.parent
+             AND type = 1 ORDER BY name LIMIT 1 OFFSET 1) FROM jfs_edge WHERE type = 1 AND parent > 1
+             GROUP BY parent HAVING count(*) > 3 ORDER BY parent DESC LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    let edge = "parent = ?1 AND name = ?2";
+    database.execute(&format!("DELETE FROM jfs_edge WHERE {edge}"), (parent, &gone)).unwrap();
+    let rename = format!("UPDATE jfs_edge SET name = CAST('a new name' AS BLOB) WHERE {edge}");
+    database.execute(&rename, (parent, &moved)).unwrap();
+    let touch =
+        format!("UPDATE jfs_node SET mtime = mtime + 1 WHERE inode = (SELECT inode FROM jfs_edge WHERE {edge})");
+    database.execute(&touch, (parent, &kept)).unwrap();
+    let (second, ..) = backup(&source, &repository);
+    let [left, right] = [first, second].map(|name| format!("{repository}@{name}"));
+    let told = expect(3, &["diff", &left, &right]);
+    let (head, entries) = told.split_once('\n').unwrap();
+    assert!(head.starts_with('/') && head.ends_with(':'), "{told}");
+    let [gone, moved, kept] = [gone, moved, kept].map(|name| String::from_utf8(name).unwrap());
+    for line in [format!("  - {gone}\n"), format!("  - {moved}\n"), "  + a new name\n".to_owned()] {
+        assert!(entries.contains(&line), "{line} in {told}");
+    }
+    assert!(entries.contains(&format!("  ~ {kept}: attributes\n")), "{told}");
+    assert!(told.contains("1 added, 2 removed, 1 changed, in 1 directories"), "{told}");
+    let told = expect(3, &["diff", "--by-directory", &left, &source]);
+    assert!(told.starts_with(&format!("{} 1 added, 2 removed, 1 changed\n", head)), "{told}");
+    let told = expect(3, &["diff", "--json", &right, &left]);
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let added: Vec<_> = lines.iter().filter(|line| line["change"] == "added").map(|line| &line["name"]).collect();
+    assert!(added.len() == 2 && added.contains(&&Value::from(gone.as_str())), "{told}");
+    assert!(expect(0, &["diff", &right, &source]).starts_with("0 added, 0 removed, 0 changed"));
 }

@@ -36,9 +36,21 @@ impl Moto {
 
     /// Makes the bucket; none where nobody answers.
     fn put_bucket(&self) -> Option<()> {
+        self.put_at("/backups", "")
+    }
+
+    /// Puts an object.
+    fn put(&self, name: &str, text: &str) {
+        self.put_at(&format!("/backups/{name}"), text).unwrap();
+    }
+
+    fn put_at(&self, path: &str, text: &str) -> Option<()> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let request = "PUT /backups HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).ok()?;
+        let length = text.len();
+        // Somebody has to have signed it; it is not looked at how.
+        let signed = "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request";
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{signed}\r\nContent-Length: {length}");
+        stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n{text}").as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         answer.starts_with("HTTP/1.1 200").then_some(())
@@ -153,4 +165,214 @@ fn a_bucket_that_is_not_there_is_told() {
     });
     let refused = expect_error(1, &["backup", "--into-volume", &volume]);
     assert!(refused.contains("NoSuchBucket"), "{refused}");
+}
+
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn one_agent_works_at_a_time_and_what_a_dead_one_has_begun_is_made() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    let (source, repository) = (folder.sqlite("volume.db"), moto.url());
+    expect(0, &["load", "synthetic://?files=50000&seed=7", &source]);
+    let args = ["agent", "--once", "--keep-secrets", "--log", "json", "--verify-every", "0s", &source, &repository];
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test").args(args);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // Of those that begin at one moment one makes the backup, and none is told that the store guards nothing.
+    let agents: Vec<_> = (0..4).map(|_| start()).collect();
+    let said: Vec<String> = agents.into_iter().map(|agent| finished(agent.wait_with_output().unwrap())).collect();
+    let of = |event: &str| said.iter().filter(|said| said.contains(&format!("\"event\":\"{event}\""))).count();
+    assert_eq!((of("backup"), of("unguarded"), of("waiting") + of("busy")), (1, 0, 3), "{said:?}");
+    assert_eq!(Moto::expect(0, &["backups", "--json", &repository]).lines().count(), 1);
+    // The holder died, and its lease has not run out.
+    let now = |seconds: i64| {
+        (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).strftime("%FT%TZ").to_string()
+    };
+    let stamp = stamp(&source);
+    let lease = |until: &str| {
+        format!("{{\"lease\":{{\"format\":1,\"holder\":\"dead\",\"until\":\"{until}\",\"turn\":\"{stamp}\"}}}}\n")
+    };
+    moto.put("some/volume/lease", &lease(&now(100)));
+    assert!(Moto::expect(0, &["status", &repository]).contains("lease: dead"));
+    let said = finished(start().wait_with_output().unwrap());
+    assert!(said.contains("\"event\":\"busy\"") && said.contains("dead"), "{said}");
+    // Now it has: what was begun is made, though the volume says that it is not time.
+    moto.put("some/volume/lease", &lease(&now(-10)));
+    let said = finished(start().wait_with_output().unwrap());
+    assert!(said.contains("\"event\":\"backup\""), "{said}");
+    assert_eq!(Moto::expect(0, &["backups", "--json", &repository]).lines().count(), 2);
+    assert!(Moto::expect(0, &["status", &repository]).contains("lease: free"));
+    let said = finished(start().wait_with_output().unwrap());
+    assert!(said.contains("\"event\":\"waiting\""), "{said}");
+}
+
+#[track_caller]
+fn finished(output: Output) -> String {
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    said
+}
+
+/// The stamp of a volume in SQLite.
+fn stamp(source: &str) -> String {
+    let database = rusqlite::Connection::open(source.strip_prefix("sqlite3://").unwrap()).unwrap();
+    let select = "SELECT CAST(value AS TEXT) FROM jfs_xattr WHERE inode = 1 AND name = 'lastBackup'";
+    database.query_row(select, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn a_store_without_conditional_puts_is_told_and_backed_up_to_all_the_same() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    let source = folder.sqlite("volume.db");
+    expect(0, &["load", "synthetic://?files=100&seed=7", &source]);
+    for oddity in [Oddity::Refuses, Oddity::Ignores] {
+        let port = Odd::before(moto.port, oddity).port;
+        let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{port}&"));
+        let repository = repository.replace("some/volume", if oddity == Oddity::Refuses { "one" } else { "two" });
+        let args = ["agent", "--once", "--log", "json", "--no-shared-timestamp", "--every", "1s", &source, &repository];
+        for _ in 0..2 {
+            let said = finished(Moto::metaferry(&args));
+            let of = |event: &str| said.matches(&format!("\"event\":\"{event}\"")).count();
+            assert_eq!((of("unguarded"), of("backup")), (1, 1), "{said}");
+            std::thread::sleep(Duration::from_millis(1100));
+        }
+        assert_eq!(Moto::expect(0, &["backups", "--json", &repository]).lines().count(), 2);
+    }
+}
+
+/// What is odd about a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Oddity {
+    /// It answers one call in twenty with an error, or not at all.
+    Fails,
+    /// It refuses conditional puts.
+    Refuses,
+    /// It takes them, and looks at no condition.
+    Ignores,
+}
+
+/// A way to a server of S3 that makes it an odd one.
+struct Odd {
+    port: u16,
+}
+
+impl Odd {
+    fn before(server: u16, oddity: Oddity) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for (number, client) in (1_u64..).zip(listener.incoming()) {
+                let client = client.unwrap();
+                // Whoever goes away in the middle is killed by the test.
+                std::thread::spawn(move || drop(carry(client, server, (number, oddity))));
+            }
+        });
+        Self { port }
+    }
+}
+
+/// Carries one call and its answer.
+fn carry(mut client: TcpStream, server: u16, (number, oddity): (u64, Oddity)) -> std::io::Result<()> {
+    let (mut request, mut part) = (Vec::new(), [0; 64 << 10]);
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
+        }
+        match client.read(&mut part)? {
+            0 => return Ok(()),
+            count => request.extend_from_slice(&part[..count]),
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+    while request.len() < head + length {
+        match client.read(&mut part)? {
+            0 => return Ok(()),
+            count => request.extend_from_slice(&part[..count]),
+        }
+    }
+    let fails = oddity == Oddity::Fails && number.is_multiple_of(20);
+    if oddity == Oddity::Refuses && (text.contains("\r\nif-match: ") || text.contains("\r\nif-none-match: ")) {
+        let body = "<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>";
+        let length = body.len();
+        let head = format!("HTTP/1.1 501 Not Implemented\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        return client.write_all(format!("{head}{body}").as_bytes());
+    }
+    if fails && number.is_multiple_of(40) {
+        return client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+    let mut upstream = TcpStream::connect(("127.0.0.1", server))?;
+    let line = request.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    upstream.write_all(&request[..line])?;
+    upstream.write_all(b"Connection: close\r\n")?;
+    let mut rest = request[line..].to_vec();
+    if oddity == Oddity::Ignores {
+        for name in [&b"if-match: "[..], b"if-none-match: "] {
+            let at = rest[..head - line].windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
+            // As long as it was, and of no meaning.
+            at.into_iter().for_each(|at| rest[at..at + 2].copy_from_slice(b"x-"));
+        }
+    }
+    upstream.write_all(&rest)?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer)?;
+    // What was done, and nobody hears of it.
+    if fails { Ok(()) } else { client.write_all(&answer) }
+}
+
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn agents_killed_at_random_before_a_store_that_fails_leave_backups_that_restore() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    let failing = Odd::before(moto.port, Oddity::Fails);
+    let source = folder.sqlite("volume.db");
+    let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{}&", failing.port));
+    expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
+        command.args(["agent", &source, &repository, "--every", "1s", "--keep-last", "5", "--verify-every", "5s"]);
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let database = rusqlite::Connection::open(source.strip_prefix("sqlite3://").unwrap()).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    let begun = Instant::now();
+    let mut agents: Vec<_> = (0..2).map(|_| (start(), Duration::ZERO)).collect();
+    for step in 0_u64.. {
+        database
+            .execute("UPDATE jfs_node SET mtime = mtime + 1 WHERE inode % 97 = ?1", [i64::try_from(step % 97).unwrap()])
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        for (number, (agent, since)) in (0_u64..).zip(&mut agents) {
+            // They live for some seconds, and never as long as before.
+            if begun.elapsed() > *since + Duration::from_millis(2500 + (step * 7919 + number * 1237) % 1500) {
+                agent.kill().unwrap();
+                agent.wait().unwrap();
+                // As if the lease of the dead had run out.
+                moto.put(
+                    "some/volume/lease",
+                    "{\"lease\":{\"format\":1,\"holder\":\"dead\",\"until\":\"2001-01-31T12:00:00Z\",\"turn\":\"\"}}\n",
+                );
+                (*agent, *since) = (start(), begun.elapsed());
+            }
+        }
+        if begun.elapsed() > Duration::from_secs(25) {
+            break;
+        }
+    }
+    for (agent, _) in &mut agents {
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+    let listed = Moto::expect(0, &["backups", "--json", &moto.url()]);
+    let names = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["name"].clone());
+    let names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
+    println!("{} backups are there", names.len());
+    assert!(names.len() >= 3, "{names:?}");
+    for name in &names {
+        // In a URL with parameters, the moment comes last.
+        Moto::expect(0, &["verify", "--deep", &format!("{}@{name}", moto.url())]);
+    }
 }

@@ -3,7 +3,8 @@
 
 use crate::declare::{any_field, unknown};
 use crate::json::{Reader, read_hex};
-use crate::system::Kind;
+use crate::system::{Kind, Largest};
+use crate::tally::Cell;
 use crate::{Error, Result};
 
 /// Refuses a version of the format that is newer than this program.
@@ -74,4 +75,57 @@ pub(crate) fn read_kind<K: Kind>(reader: &mut Reader<'_>) -> Result<K> {
 pub(crate) fn read_digits<const N: usize>(reader: &mut Reader<'_>) -> Result<[u8; N]> {
     let bytes = read_hex(&reader.string()?).and_then(|bytes| <[u8; N]>::try_from(bytes).ok());
     bytes.ok_or_else(|| Error::malformed("hexadecimal digits", "not of the length they must have"))
+}
+
+/// Appends the sums of a cell, as fields of the line it is in.
+pub(crate) fn write_sums(cell: &Cell, out: &mut Vec<u8>) {
+    let Cell { rows, bytes, digest, derived } = cell;
+    let sums =
+        format!(",\"rows\":{rows},\"bytes\":{bytes},\"digest\":\"{digest:032x}\",\"derived\":\"{derived:032x}\"");
+    out.extend_from_slice(sums.as_bytes());
+}
+
+/// Reads one of them; false where the field is none.
+pub(crate) fn read_sum(name: &[u8], reader: &mut Reader<'_>, cell: &mut Cell) -> Result<bool> {
+    match name {
+        b"rows" => cell.rows = reader.u64()?,
+        b"bytes" => cell.bytes = reader.u64()?,
+        b"digest" => cell.digest = u128::from_be_bytes(read_digits(reader)?),
+        b"derived" => cell.derived = u128::from_be_bytes(read_digits(reader)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Appends the line of a largest value.
+pub(crate) fn write_largest<K: Kind>(largest: &Largest<K>, out: &mut Vec<u8>) {
+    let Largest { kind, field, value } = largest;
+    let kind = kind.info().name;
+    let text = format!("{{\"largest\":{{\"kind\":\"{kind}\",\"field\":\"{field}\",\"value\":{value}}}}}\n");
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Reads it.
+pub(crate) fn read_largest<K: Kind>(text: &[u8]) -> Result<Largest<K>> {
+    let (mut kind, mut field, mut value) = (None, Vec::new(), 0);
+    line(text, "largest", 3..=3, |name, reader| {
+        match name {
+            b"kind" => kind = Some(read_kind(reader)?),
+            b"field" => field = reader.string()?,
+            b"value" => value = reader.u64()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let kind = kind.ok_or(Error::Truncated("largest"))?;
+    Ok(Largest { kind, field: String::from_utf8_lossy(&field).into_owned(), value })
+}
+
+/// Reads the line that ends a manifest.
+pub(crate) fn read_end(text: &[u8], of: &str) -> Result<()> {
+    if !text.starts_with(b"{\"end\"") {
+        let near = String::from_utf8_lossy(text.get(..40).unwrap_or(text)).into_owned();
+        return Err(Error::Unsupported { what: "line of a manifest", found: near });
+    }
+    line(text, "end", 1..=1, |name, reader| Ok(name == b"of" && reader.string()? == of.as_bytes()))
 }

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod repository;
 mod sql;
 pub mod sqlite;
+pub mod stamp;
 pub mod synthetic;
 mod watched;
 pub mod wrapping;

@@ -14,6 +14,7 @@ mod process;
 mod processor;
 mod redis;
 mod report;
+mod repository;
 mod server;
 mod svg;
 
@@ -34,6 +35,7 @@ use mariadb::MARIADB;
 use measure::Outcome;
 use postgres::POSTGRES;
 use process::Ran;
+use repository::REPOSITORY;
 
 /// Times metaferry's commands on real servers, beside juicefs, sqlite3 and redis-cli where they are on the PATH.
 ///
@@ -122,7 +124,7 @@ fn run(args: Args) -> Result<()> {
 
 impl Bench {
     fn new(args: Args) -> Result<Self> {
-        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES).chain(MARIADB);
+        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES).chain(MARIADB).chain(REPOSITORY);
         if let Some(name) = args.only.iter().find(|name| !all().any(|group| group.name == **name)) {
             let names: Vec<&str> = all().map(|group| group.name).collect();
             bail!("there is no run {name}; there are {}", names.join(", "));

@@ -183,7 +183,7 @@ impl<S: System> Copy<'_, S> {
             partitions.sort_by_key(|partition| std::cmp::Reverse(partition.weight));
         }
         let fused = self.needs.affine && scanners > 1;
-        let loaders = match (fused, self.needs.affine || !self.needs.ordered.is_empty()) {
+        let loaders = match (fused, self.needs.affine) {
             (true, _) => scanners,
             (_, true) => 1,
             _ => self.needs.loaders.clamp(1, self.options.threads),
@@ -196,11 +196,18 @@ impl<S: System> Copy<'_, S> {
         let misfits = self.needs.ordered.without(about.ordered);
         let (scanned, mut loaders) = self.queued(&partitions, observers, loaders, misfits)?;
         let (merged, sorted): (Vec<_>, _) = scanned.into_iter().unzip();
-        if let (false, Some(loader)) = (misfits.is_empty(), loaders.first_mut()) {
+        if !misfits.is_empty() {
             self.monitor.begin("load sorted", 0);
-            sort::drain::<S>(sorted, self.stop, &mut |batch| self.load(loader.as_mut(), batch))?;
+            loaders = self.load_sorted(sorted, loaders)?;
         }
         Ok((merge(merged)?, loaders))
+    }
+
+    fn load_sorted(&self, sorted: Vec<Sorted>, loaders: Loaders<S>) -> Result<Loaders<S>> {
+        let produce =
+            |outbox: &Outbox<Load<S>>| sort::drain::<S>(sorted, self.stop, &mut |batch| outbox.send(Load::of(batch)));
+        let consume = loaders.into_iter().map(|loader| move |inbox: &Inbox<Load<S>>| self.consume(loader, inbox));
+        stage::run(self.queue_bytes(), self.stop, vec![produce], consume.collect()).map(|(_, loaders)| loaders)
     }
 
     /// Each worker scans and loads what it scanned: the batches of a partition stay together, and nothing is queued.

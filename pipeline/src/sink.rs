@@ -11,7 +11,8 @@ use crate::{About, Findings, KindSet, Result, Snapshot, Stop};
 pub struct Needs {
     /// How many loaders it takes at most.
     pub loaders: usize,
-    /// The kinds whose rows it needs ascending by key; then it takes one loader.
+    /// The kinds whose rows it needs ascending by key. Several loaders share them, each a stretch of the keys at a time, about
+    /// in order: what is faster so may ask for that.
     pub ordered: KindSet,
     /// Whether the batches of a partition must all come to one loader, in their order.
     pub affine: bool,

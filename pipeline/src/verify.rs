@@ -1,6 +1,7 @@
 //! Verify: the tallies of two sources are compared, then the rows of the kinds and buckets in which they differ, and those
 //! with what a load of the first would have mended. Nothing is written.
 
+mod changes;
 mod mends;
 mod rows;
 
@@ -15,6 +16,7 @@ use crate::stage;
 use crate::survey::Survey;
 use crate::{About, Emit, Error, ErrorKind, KindSet, Result, Scope, Snapshot, Source, Stop};
 
+pub use changes::{Change, changes, read_rows};
 use mends::{Mends, mends};
 
 /// Opens a source, as often as it is asked.

@@ -2,14 +2,20 @@
 
 mod copy;
 mod demo;
+mod diff;
 mod info;
 mod look;
 mod preflight;
 mod prune;
 mod repository;
 mod restore;
+mod status;
 mod verify;
 mod volume;
+
+pub(crate) use prune::policy;
+pub(crate) use repository::make as make_backup;
+pub(crate) use verify::prove_deep;
 
 use clap::CommandFactory;
 use metaferry_codecs::system::Advance;
@@ -17,6 +23,7 @@ use metaferry_engines::repository::PruneOptions;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use crate::Outcome;
+use crate::agent;
 use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::output::print;
@@ -49,11 +56,14 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Backup { source, repository: Some(repository), copy, recipients, .. } => {
             repository::backup(context, &source, &repository, &copy, recipients)
         }
+        Command::Agent(args) => agent::run(context, *args),
+        Command::Status { repository } => status::run(context, &repository),
+        Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
         Command::Backup { source, repository: None, copy, .. } => volume::backup(context, &source, &copy),
         Command::Backups { repository, from_volume: false } => repository::list(context, &repository),
         Command::Backups { repository, from_volume: true } => volume::list(context, &repository),
         Command::Prune { repository, keep, dry_run, trust_clock, grace } => {
-            let options = PruneOptions { policy: prune::policy(&keep), trust_clock, grace };
+            let options = PruneOptions { policy: policy(&keep), trust_clock, grace };
             prune::run(context, &repository, &options, dry_run)
         }
         Command::Pin { repository } => prune::pin(context, &repository, true),
@@ -64,8 +74,10 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             restore::run(context, &source, &target, restore)
         }
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
-        Command::Verify { left, right: Some(right), limit } => verify::run(context, &left, &right, limit),
-        Command::Verify { left, right: None, limit } => verify::prove(context, &left, limit),
+        Command::Verify { left, deep: true, .. } => verify::deep(context, &left),
+        Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),
+        Command::Verify { left, right: None, limit, .. } => verify::prove(context, &left, limit),
+        Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),
         Command::Info { source } => info::run(context, &source),

@@ -64,6 +64,21 @@ pub(crate) fn run(context: &Context, address: &str, options: &PruneOptions, dry_
     Ok(Outcome::Holds)
 }
 
+/// Takes a suspect backup for right.
+pub(crate) fn acknowledge(context: &Context, address: &str) -> Result<Outcome> {
+    let repository = Repository::open(&RepositoryAddress::parse(address)?, &context.keys()?, &context.stop)?;
+    let backup = repository.chosen()?;
+    let changed = repository.acknowledge(&backup)?;
+    let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
+    if context.common.json {
+        printer.line(json!({ "version": 1, "event": "acknowledge", "name": backup.name, "changed": changed }));
+    } else if !context.common.quiet {
+        let before = if changed { "is no longer suspect" } else { "was not suspect" };
+        printer.line(format!("{} {before}", backup.name));
+    }
+    Ok(Outcome::Holds)
+}
+
 /// Pins a backup, or no longer.
 pub(crate) fn pin(context: &Context, address: &str, is_pinned: bool) -> Result<Outcome> {
     let repository = Repository::open(&RepositoryAddress::parse(address)?, &context.keys()?, &context.stop)?;

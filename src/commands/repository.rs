@@ -1,12 +1,14 @@
 //! backup and backups: copies into a repository, and what is in one.
 
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::repository::{
     Made, Repository, RepositoryAddress, RepositoryKeys, RepositoryOptions, RepositorySink,
 };
-use metaferry_pipeline::{Result, copy};
+use metaferry_pipeline::copy::{self, Report};
+use metaferry_pipeline::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use crate::Outcome;
@@ -16,6 +18,29 @@ use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, table};
 use crate::progress::Progress;
+
+/// Makes a backup; what it turned into, and what was seen on the way.
+pub(crate) fn make(
+    context: &Context,
+    place: &Place,
+    address: RepositoryAddress,
+    args: &CopyArgs,
+    recipients: Vec<String>,
+) -> Result<(Report<JuiceFs>, Made)> {
+    let options = context.copy_options(args);
+    let source = selected(context, place, args, &options)?;
+    let how = RepositoryOptions {
+        keep_secrets: options.keep_secrets,
+        threads: options.threads,
+        memory_bytes: options.memory_bytes,
+        keys: RepositoryKeys { recipients, ..context.keys()? },
+    };
+    let (sink, made) = RepositorySink::<JuiceFs>::new(address, how);
+    let report = copy::copy(source, Box::new(sink), &options, &context.monitor, &context.stop)?;
+    let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let made = made.ok_or_else(|| Error::new(ErrorKind::Bug, "a backup that was committed is not there"))?;
+    Ok((report, made))
+}
 
 /// An engine or a file into a repository.
 pub(crate) fn backup(
@@ -27,22 +52,13 @@ pub(crate) fn backup(
 ) -> Result<Outcome> {
     let (place, address) = (Place::parse(source)?, RepositoryAddress::parse(repository)?);
     let started = Instant::now();
-    let options = context.copy_options(args);
-    let source = selected(context, &place, args, &options)?;
-    let how = RepositoryOptions {
-        keep_secrets: options.keep_secrets,
-        threads: options.threads,
-        memory_bytes: options.memory_bytes,
-        keys: RepositoryKeys { recipients, ..context.keys()? },
-    };
-    let (sink, made) = RepositorySink::<JuiceFs>::new(address, how);
     let progress = Progress::start(context);
-    let report = copy::copy(source, Box::new(sink), &options, &context.monitor, &context.stop)?;
+    let (report, made) = make(context, &place, address, args, recipients)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     printer.copied("backup", &report, started.elapsed());
-    let made = made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let (Some(Made { listed, new_bytes, total_bytes }), false) = (made, context.common.quiet) {
+    let Made { listed, new_bytes, total_bytes } = made;
+    if !context.common.quiet {
         if context.common.json {
             printer.line(json!({ "version": 1, "event": "backup", "name": listed.name, "begun": listed.begun,
                 "new_bytes": new_bytes, "total_bytes": total_bytes }));
@@ -57,15 +73,16 @@ pub(crate) fn backup(
 pub(crate) fn list(context: &Context, repository: &str) -> Result<Outcome> {
     let repository = Repository::open(&RepositoryAddress::parse(repository)?, &context.keys()?, &context.stop)?;
     let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
-    let (verified, pinned) = (repository.verified()?, repository.pinned()?);
+    let (verified, pinned, suspects) = (repository.verified()?, repository.pinned()?, repository.suspects()?);
     let mut table = table(["begun", "rows", "new bytes", "total bytes", "guarantee", "verified", "id", "origin"]);
     let backups = repository.backups()?;
     let manifests = repository.manifests::<JuiceFs>(backups.iter().map(|backup| backup.name.clone()).collect())?;
     for (backup, manifest) in backups.iter().zip(manifests) {
         let guarantee = if manifest.is_exact { "exact" } else { "fuzzy" };
         let (proven, is_pinned) = (verified.get(&backup.name), pinned.contains_key(&backup.name));
+        let is_suspect = suspects.contains_key(&backup.name);
         if context.common.json {
-            printer.line(json!({ "version": 1, "event": "listed", "verified": proven, "pinned": is_pinned, "name": backup.name, "id": backup.id(),
+            printer.line(json!({ "version": 1, "event": "listed", "verified": proven, "pinned": is_pinned, "suspect": is_suspect, "name": backup.name, "id": backup.id(),
                 "begun": manifest.begun, "ended": manifest.ended, "rows": manifest.rows(),
                 "new_bytes": manifest.new_bytes, "total_bytes": manifest.total_bytes, "guarantee": guarantee,
                 "origin": manifest.origin }));
@@ -78,7 +95,7 @@ pub(crate) fn list(context: &Context, repository: &str) -> Result<Outcome> {
             manifest.total_bytes.to_string(),
             guarantee.to_owned(),
             proven.cloned().unwrap_or_default(),
-            format!("{}{}", backup.id(), if is_pinned { " pinned" } else { "" }),
+            [backup.id(), if is_pinned { " pinned" } else { "" }, if is_suspect { " suspect" } else { "" }].concat(),
             manifest.origin.clone(),
         ]);
     }

@@ -97,7 +97,12 @@ pub(super) fn migrate(source: &str, target: &str, options: &[&str]) {
 fn own_client(folder: &Folder, args: &[&str]) -> Command {
     let mut command = client(args);
     command.args(["--cache-dir", &folder.path("cache"), "--storage", "file", "--bucket", &folder.path("bucket/")]);
-    command.args(["--backup-meta", "0", "--metrics", "127.0.0.1:0", "--no-usage-report"]);
+    command.args(["--metrics", "127.0.0.1:0", "--no-usage-report"]);
+    if !args.contains(&"--backup-meta") {
+        command.args(["--backup-meta", "0"]);
+    }
+    // Else it backs up no more often than every five minutes.
+    command.env("SKIP_BACKUP_META_CHECK", "true");
     command
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use super::{Entry, MAX_MANIFEST, line, read_digits, read_kind};
-use crate::json::{write_hex, write_u64};
+use super::{Entry, MAX_MANIFEST, line, read_kind};
+use crate::lines::{read_end, read_largest, read_sum, write_largest, write_sums};
 use crate::system::{Kind, Largest};
 use crate::tally::Cell;
 use crate::{Error, Result, Tally};
@@ -101,11 +101,7 @@ impl<K: Kind> Manifest<K> {
         for (kind, bucket, cell) in self.tally.cells() {
             write_cell(kind, bucket, cell, out);
         }
-        for Largest { kind, field, value } in &self.largest {
-            let kind = kind.info().name;
-            let text = format!("{{\"largest\":{{\"kind\":\"{kind}\",\"field\":\"{field}\",\"value\":{value}}}}}\n");
-            out.extend_from_slice(text.as_bytes());
-        }
+        self.largest.iter().for_each(|largest| write_largest(largest, out));
         out.extend_from_slice(b"{\"end\":{\"of\":\"manifest\"}}\n");
     }
 
@@ -126,7 +122,7 @@ impl<K: Kind> Manifest<K> {
             } else if line.starts_with(b"{\"largest\"") {
                 manifest.largest.push(read_largest(line)?);
             } else {
-                read_end(line)?;
+                read_end(line, "manifest")?;
                 break;
             }
         }
@@ -202,16 +198,10 @@ impl Lines {
 }
 
 fn write_cell<K: Kind>(kind: K, bucket: u16, cell: &Cell, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("{{\"cell\":{{\"kind\":\"{}\"", kind.info().name).as_bytes());
-    for (name, value) in [("bucket", u64::from(bucket)), ("rows", cell.rows), ("bytes", cell.bytes)] {
-        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
-        write_u64(value, out);
-    }
-    out.extend_from_slice(b",\"digest\":\"");
-    write_hex(&cell.digest.to_be_bytes(), out);
-    out.extend_from_slice(b"\",\"derived\":\"");
-    write_hex(&cell.derived.to_be_bytes(), out);
-    out.extend_from_slice(b"\"}}\n");
+    let kind = kind.info().name;
+    out.extend_from_slice(format!("{{\"cell\":{{\"kind\":\"{kind}\",\"bucket\":{bucket}").as_bytes());
+    write_sums(cell, out);
+    out.extend_from_slice(b"}}\n");
 }
 
 fn read_cell<K: Kind>(text: &[u8], tally: &mut Tally<K>) -> Result<()> {
@@ -220,11 +210,7 @@ fn read_cell<K: Kind>(text: &[u8], tally: &mut Tally<K>) -> Result<()> {
         match name {
             b"kind" => kind = Some(read_kind(reader)?),
             b"bucket" => bucket = reader.u64()?,
-            b"rows" => cell.rows = reader.u64()?,
-            b"bytes" => cell.bytes = reader.u64()?,
-            b"digest" => cell.digest = u128::from_be_bytes(read_digits(reader)?),
-            b"derived" => cell.derived = u128::from_be_bytes(read_digits(reader)?),
-            _ => return Ok(false),
+            _ => return read_sum(name, reader, &mut cell),
         }
         Ok(true)
     })?;
@@ -236,27 +222,4 @@ fn read_cell<K: Kind>(text: &[u8], tally: &mut Tally<K>) -> Result<()> {
     }
     *place = cell;
     Ok(())
-}
-
-fn read_largest<K: Kind>(text: &[u8]) -> Result<Largest<K>> {
-    let (mut kind, mut field, mut value) = (None, Vec::new(), 0);
-    line(text, "largest", 3..=3, |name, reader| {
-        match name {
-            b"kind" => kind = Some(read_kind(reader)?),
-            b"field" => field = reader.string()?,
-            b"value" => value = reader.u64()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let kind = kind.ok_or(Error::Truncated("largest"))?;
-    Ok(Largest { kind, field: String::from_utf8_lossy(&field).into_owned(), value })
-}
-
-fn read_end(text: &[u8]) -> Result<()> {
-    if !text.starts_with(b"{\"end\"") {
-        let near = String::from_utf8_lossy(text.get(..40).unwrap_or(text)).into_owned();
-        return Err(Error::Unsupported { what: "line of a manifest", found: near });
-    }
-    line(text, "end", 1..=1, |name, reader| Ok(name == b"of" && reader.string()? == b"manifest"))
 }

@@ -5,11 +5,13 @@ pub mod attr;
 pub mod binary;
 mod canonical;
 mod census;
+mod changed;
 pub mod counter;
 pub mod dump;
 pub mod envelope;
 mod ids;
 mod kinds;
+mod paths;
 pub mod redis_keys;
 pub mod secret;
 mod selection;
@@ -19,10 +21,12 @@ pub mod tables;
 mod types;
 
 pub use census::Census;
+pub use changed::Changed;
 pub use kinds::{
     Acl, Batch, Chunk, Counter, DelFile, DelSlices, Detached, DirStat, Edge, Foreign, Kind, Links, Node, Parent, Quota,
     Setting, SliceRef, Sustained, Symlink, Token, Xattr,
 };
+pub use paths::Paths;
 pub use selection::{Reach, Selection};
 pub use types::{AclEntries, DelayedSlices, Document, FileType, Limit, SLICE_BYTES, Slice, Slices};
 

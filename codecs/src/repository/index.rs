@@ -7,6 +7,8 @@ use crate::lines::{line, read_digits};
 use crate::{Error, Result};
 
 const WHAT: &str = "index";
+/// What stands for the random bytes a pack begins with, where a blob has its id: by them no pack is like one that was removed.
+pub const SALT: Placed = Placed { id: [0; 32], length: 16 };
 
 /// Packs, each with its blobs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,7 +4,9 @@
 use super::page::next_line;
 use super::{FORMAT, Id};
 use crate::json::{write_bytes, write_hex};
-use crate::lines::{line, read_digits, read_kind, understood};
+use crate::lines::{
+    line, read_digits, read_end, read_kind, read_largest, read_sum, understood, write_largest, write_sums,
+};
 use crate::system::{Kind, Largest};
 use crate::tally::{Cell, DIGEST_VERSION};
 use crate::{Error, Result};
@@ -96,11 +98,7 @@ impl<K: Kind> Manifest<K> {
         out.extend_from_slice(format!(",\"newBytes\":{new},\"totalBytes\":{total}}}}}\n").as_bytes());
         self.roots.iter().for_each(|root| write_root(root, &mut out));
         self.tally.iter().for_each(|(kind, cell)| write_cell(*kind, cell, &mut out));
-        for Largest { kind, field, value } in &self.largest {
-            let kind = kind.info().name;
-            let text = format!("{{\"largest\":{{\"kind\":\"{kind}\",\"field\":\"{field}\",\"value\":{value}}}}}\n");
-            out.extend_from_slice(text.as_bytes());
-        }
+        self.largest.iter().for_each(|largest| write_largest(largest, &mut out));
         out.extend_from_slice(b"{\"end\":{\"of\":\"backup\"}}\n");
         out
     }
@@ -125,7 +123,7 @@ impl<K: Kind> Manifest<K> {
             } else if line.starts_with(b"{\"largest\"") {
                 manifest.largest.push(read_largest(line)?);
             } else {
-                read_end(line)?;
+                read_end(line, "backup")?;
                 break;
             }
         }
@@ -196,15 +194,9 @@ fn read_root<K: Kind>(text: &[u8]) -> Result<Root<K>> {
 }
 
 fn write_cell<K: Kind>(kind: K, cell: &Cell, out: &mut Vec<u8>) {
-    let Cell { rows, bytes, digest, derived } = cell;
-    let kind = kind.info().name;
-    out.extend_from_slice(
-        format!("{{\"tally\":{{\"kind\":\"{kind}\",\"rows\":{rows},\"bytes\":{bytes},\"digest\":\"").as_bytes(),
-    );
-    write_hex(&digest.to_be_bytes(), out);
-    out.extend_from_slice(b"\",\"derived\":\"");
-    write_hex(&derived.to_be_bytes(), out);
-    out.extend_from_slice(b"\"}}\n");
+    out.extend_from_slice(format!("{{\"tally\":{{\"kind\":\"{}\"", kind.info().name).as_bytes());
+    write_sums(cell, out);
+    out.extend_from_slice(b"}}\n");
 }
 
 fn read_cell<K: Kind>(text: &[u8]) -> Result<(K, Cell)> {
@@ -212,38 +204,11 @@ fn read_cell<K: Kind>(text: &[u8]) -> Result<(K, Cell)> {
     line(text, "tally", 5..=5, |name, reader| {
         match name {
             b"kind" => kind = Some(read_kind(reader)?),
-            b"rows" => cell.rows = reader.u64()?,
-            b"bytes" => cell.bytes = reader.u64()?,
-            b"digest" => cell.digest = u128::from_be_bytes(read_digits(reader)?),
-            b"derived" => cell.derived = u128::from_be_bytes(read_digits(reader)?),
-            _ => return Ok(false),
+            _ => return read_sum(name, reader, &mut cell),
         }
         Ok(true)
     })?;
     Ok((kind.ok_or(Error::Truncated("tally"))?, cell))
-}
-
-fn read_largest<K: Kind>(text: &[u8]) -> Result<Largest<K>> {
-    let (mut kind, mut field, mut value) = (None, Vec::new(), 0);
-    line(text, "largest", 3..=3, |name, reader| {
-        match name {
-            b"kind" => kind = Some(read_kind(reader)?),
-            b"field" => field = reader.string()?,
-            b"value" => value = reader.u64()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let kind = kind.ok_or(Error::Truncated("largest"))?;
-    Ok(Largest { kind, field: String::from_utf8_lossy(&field).into_owned(), value })
-}
-
-fn read_end(text: &[u8]) -> Result<()> {
-    if !text.starts_with(b"{\"end\"") {
-        let near = String::from_utf8_lossy(text.get(..40).unwrap_or(text)).into_owned();
-        return Err(Error::Unsupported { what: "line of a manifest", found: near });
-    }
-    line(text, "end", 1..=1, |name, reader| Ok(name == b"of" && reader.string()? == b"backup"))
 }
 
 /// The name of the object a manifest is in: when the backup was begun, and the beginning of the checksum of the object.

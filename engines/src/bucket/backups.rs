@@ -101,7 +101,7 @@ impl Bucket {
     pub fn backups(&self) -> Result<Vec<VolumeBackup>> {
         let objects = self.list(FOLDER)?.into_iter();
         let backup = |name: String, bytes| Some(VolumeBackup { made: moment_of(&name)?, name, bytes });
-        let mut backups: Vec<_> = objects.filter_map(|object| backup(object.name, object.bytes)).collect();
+        let mut backups: Vec<_> = objects.filter_map(|object| backup(object.name, object.length)).collect();
         backups.sort();
         Ok(backups)
     }

@@ -10,11 +10,13 @@ mod select;
 mod session;
 mod sink;
 mod source;
+mod stamp;
 mod target;
 
 pub use address::MysqlAddress;
 pub use sink::MysqlSink;
 pub use source::MysqlSource;
+pub use stamp::MysqlStamp;
 
 use std::fmt;
 

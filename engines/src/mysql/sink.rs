@@ -47,7 +47,8 @@ impl Sink<JuiceFs> for MysqlSink {
     fn needs(&self) -> Needs {
         Needs {
             loaders: LOADERS,
-            ordered: KindSet::NONE,
+            // InnoDB keeps tables in the order of their primary keys; those of the other tables are given out as rows come.
+            ordered: KindSet::of([Kind::Node, Kind::SliceRef, Kind::Symlink, Kind::DirStat]),
             affine: false,
             works_out: KindSet::of([Kind::Parent]),
             mends: true,

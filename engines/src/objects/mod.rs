@@ -9,4 +9,4 @@ mod store;
 pub(crate) use address::Address;
 pub(crate) use reader::ObjectReader;
 pub(crate) use service::{Keys, Protocol, Remote, Service};
-pub(crate) use store::{Object, Store};
+pub(crate) use store::{Condition, Conditional, Object, Store};

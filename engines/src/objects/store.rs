@@ -1,6 +1,8 @@
 //! The store: objects by name. The one place that waits for the library behind it: nothing above is async.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ const MOST_WHOLE: u64 = 256 << 20;
 pub(crate) struct Store {
     operator: Operator,
     runtime: Arc<Runtime>,
+    /// Where it is a folder: that, and where an object grows.
+    folder: Option<(PathBuf, PathBuf)>,
     shown: String,
     stop: Stop,
     /// Whether a large object grows under another name beside its own, and takes that last.
@@ -39,8 +43,28 @@ pub(crate) struct Store {
 pub(crate) struct Object {
     /// Its name, below the folder that was listed.
     pub(crate) name: String,
-    /// Its length, in bytes.
-    pub(crate) bytes: u64,
+    /// How long it is, in bytes.
+    pub(crate) length: u64,
+}
+
+/// What must be so for an object to be put.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Condition<'a> {
+    /// There is none of its name.
+    Absent,
+    /// The one that is there has this tag.
+    Is(&'a str),
+}
+
+/// What became of an object that was put on a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Conditional {
+    /// It is there, with this tag where the store has any.
+    Put(Option<String>),
+    /// Another is there.
+    Refused,
+    /// The store knows no conditions.
+    Unknown,
 }
 
 impl Store {
@@ -61,11 +85,15 @@ impl Store {
         let retry = RetryLayer::new().with_max_times(TRIES).with_jitter();
         let timeout = TimeoutLayer::new().with_timeout(ANSWER).with_io_timeout(ANSWER);
         let operator = operator.layer(timeout).layer(retry);
+        let folder = match service {
+            Service::Folder { root, growing: Some(growing) } => Some((PathBuf::from(root), growing.clone())),
+            _ => None,
+        };
         let renames = matches!(
             service,
             Service::Folder { growing: None, .. } | Service::Remote(Remote { protocol: Protocol::Webdav, .. })
         );
-        Ok(Self { operator, runtime, shown, stop: stop.clone(), renames })
+        Ok(Self { operator, runtime, folder, shown, stop: stop.clone(), renames })
     }
 
     /// Its address, for messages.
@@ -189,13 +217,45 @@ impl Store {
         self.wait(path, writer.close())?.map(drop).ok_or_else(|| self.nowhere(path))
     }
 
-    /// Puts an object where none is; false where one was.
+    /// Puts an object where none is; false where one was. In a store that knows no conditions the last one stays.
     pub(crate) fn put_new(&self, path: &str, bytes: Vec<u8>) -> Result<bool> {
-        let write = self.operator.write_with(path, bytes).if_not_exists(true);
+        if let Some((folder, growing)) = &self.folder {
+            return put_new_file((folder, growing), path, &bytes)
+                .map_err(|cause| Error::engine(format!("{}: {path}", self.shown), cause));
+        }
+        match self.put_if(path, bytes.clone(), Condition::Absent)? {
+            Conditional::Put(_) => Ok(true),
+            Conditional::Refused => Ok(false),
+            Conditional::Unknown => self.put(path, bytes).map(|()| true),
+        }
+    }
+
+    /// A whole object of at most `bound` bytes with its tag, where the store has any. If another came meanwhile, it is that one's
+    /// bytes, and a tag that no longer holds.
+    pub(crate) fn find_tagged(&self, path: &str, bound: usize) -> Result<Option<(Vec<u8>, Option<String>)>> {
+        let Some(found) = self.wait(path, self.operator.stat(path))? else { return Ok(None) };
+        let tag = found.etag().map(str::to_owned);
+        Ok(self.find(path, bound)?.map(|bytes| (bytes, tag)))
+    }
+
+    /// Puts an object on a condition.
+    pub(crate) fn put_if(&self, path: &str, bytes: Vec<u8>, condition: Condition<'_>) -> Result<Conditional> {
+        let write = self.operator.write_with(path, bytes);
+        let write = match condition {
+            Condition::Absent => write.if_not_exists(true),
+            Condition::Is(tag) => write.if_match(tag),
+        };
+        self.stop.check()?;
         match self.runtime.block_on(watched(&self.stop, async { write.await }))? {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), StoreKind::ConditionNotMatch | StoreKind::AlreadyExists) => Ok(false),
-            Err(error) => Err(self.failed(path, error)),
+            Ok(put) => Ok(Conditional::Put(put.etag().map(str::to_owned))),
+            Err(error) => match (error.kind(), condition) {
+                (StoreKind::ConditionNotMatch | StoreKind::AlreadyExists, _) => Ok(Conditional::Refused),
+                // What had that tag is gone.
+                (StoreKind::NotFound, Condition::Is(_)) => Ok(Conditional::Refused),
+                (StoreKind::Unsupported, _) => Ok(Conditional::Unknown),
+                _ if error.to_string().contains("NotImplemented") => Ok(Conditional::Unknown),
+                _ => Err(self.failed(path, error)),
+            },
         }
     }
 
@@ -223,7 +283,7 @@ impl Store {
         let files = entries.iter().filter(|entry| entry.metadata().mode().is_file());
         let object = |entry: &opendal::Entry| {
             let name = entry.path().strip_prefix(&prefix)?.to_owned();
-            Some(Object { name, bytes: entry.metadata().content_length() })
+            Some(Object { name, length: entry.metadata().content_length() })
         };
         Ok(files.filter_map(object).collect())
     }
@@ -246,4 +306,18 @@ fn growing(path: &str) -> Result<String> {
     let separator = if folder.is_empty() { "" } else { "/" };
     let name = name.get(..MOST_NAME).unwrap_or(name);
     Ok(format!("{folder}{separator}.jfs.{name}.tmp.{}", u32::from_be_bytes(random)))
+}
+
+/// Puts a file where none is, at once or not at all: the library looks first and writes then.
+fn put_new_file((folder, growing): (&Path, &Path), name: &str, bytes: &[u8]) -> std::io::Result<bool> {
+    std::fs::create_dir_all(growing)?;
+    let mode = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(growing)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(folder.join(name)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
 }

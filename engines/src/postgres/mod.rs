@@ -10,11 +10,13 @@ mod select;
 mod session;
 mod sink;
 mod source;
+mod stamp;
 mod target;
 
 pub use address::PostgresAddress;
 pub use sink::PostgresSink;
 pub use source::PostgresSource;
+pub use stamp::PostgresStamp;
 
 use std::fmt;
 

@@ -92,6 +92,12 @@ impl Session {
         self.ask(PATIENT_LATER).map(drop)
     }
 
+    /// Begins to write; each statement sees what was committed before it.
+    pub(super) fn begin_writing(&mut self) -> Result<()> {
+        let sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned() + &self.settings("SET LOCAL");
+        self.run(&sql)
+    }
+
     /// Statements that set what is asked of every session.
     fn settings(&self, set: &str) -> String {
         let schema = self.schema.iter().map(|schema| format!("{set} search_path = {schema};"));

@@ -23,6 +23,7 @@ mod server;
 mod sink;
 mod socket;
 mod source;
+mod stamp;
 mod stream;
 mod sync;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use resp::Reader;
 pub use sink::RedisSink;
 pub use socket::Socket;
 pub use source::{RedisOptions, RedisSource};
+pub use stamp::RedisStamp;
 pub use sync::SyncStream;
 
 /// The fields of an `INFO` answer.

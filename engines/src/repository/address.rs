@@ -88,7 +88,6 @@ impl fmt::Display for RepositoryAddress {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 mod tests {
     use super::*;
 

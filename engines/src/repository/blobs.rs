@@ -10,7 +10,7 @@ use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, Page, hex};
 use metaferry_codecs::system::System;
 use metaferry_pipeline::{Error, Result};
 
-use super::known::{Known, Location};
+use super::known::{Catalog, Known, Location};
 use super::opened::{Repository, pack_path};
 
 /// What is asked for with one request at most, in bytes.
@@ -29,17 +29,28 @@ struct Stretch {
     entries: Range<usize>,
 }
 
+impl Stretch {
+    /// The bytes of a blob in it; too few where they are not there.
+    fn cut<'p>(&self, part: &'p [u8], location: &Location) -> &'p [u8] {
+        let from = usize::try_from(location.offset - self.bytes.start).unwrap_or(usize::MAX);
+        let to = from.saturating_add(usize::try_from(location.length).unwrap_or(usize::MAX));
+        part.get(from..to).unwrap_or_default()
+    }
+}
+
 impl Blobs {
     /// All that the indexes of a repository say.
     pub(super) fn of(repository: Arc<Repository>) -> Result<Self> {
-        let doomed = repository.doomed()?.into_keys().collect();
-        let indexes: Vec<_> = repository.indexes()?.into_values().collect();
-        Ok(Self { known: Known::to_read(&indexes, &doomed), repository })
+        Ok(Self { known: Known::to_read(&Catalog::of(&repository)?), repository })
+    }
+
+    fn located(&self, id: &Id) -> Result<Location> {
+        self.known.location(id).ok_or_else(|| unindexed(id))
     }
 
     /// The text of one blob or page of at most `bound` bytes.
     pub(super) fn text(&self, id: &Id, unpacker: &mut Unpacker, bound: usize) -> Result<Vec<u8>> {
-        let location = self.known.location(id).ok_or_else(|| unindexed(id))?;
+        let location = self.located(id)?;
         let object = self.repository.store.part(&pack_path(&location.pack), location.offset, location.length)?;
         let place = || place(id, &location);
         self.open(id, &object, unpacker, bound).map_err(|error| Error::from(error).at(place()))
@@ -88,7 +99,10 @@ impl Blobs {
             for number in stretch.entries.clone() {
                 let Some(entry) = entries.get(number) else { break };
                 let text = match &part {
-                    Ok(bytes) => self.cut(&stretch, bytes, &entry.id, unpacker, bound),
+                    Ok(bytes) => self.located(&entry.id).and_then(|location| {
+                        let opened = self.open(&entry.id, stretch.cut(bytes, &location), unpacker, bound);
+                        opened.map_err(|error| Error::from(error).at(place(&entry.id, &location)))
+                    }),
                     // Once for all of them it failed; each is asked for by itself, so that each has its own answer.
                     Err(_) => self.text(&entry.id, unpacker, bound),
                 };
@@ -97,14 +111,6 @@ impl Blobs {
             next = stretch.entries.end;
         }
         Ok(())
-    }
-
-    fn cut(&self, stretch: &Stretch, part: &[u8], id: &Id, unpacker: &mut Unpacker, bound: usize) -> Result<Vec<u8>> {
-        let location = self.known.location(id).ok_or_else(|| unindexed(id))?;
-        let from = usize::try_from(location.offset - stretch.bytes.start).unwrap_or(usize::MAX);
-        let to = from.saturating_add(usize::try_from(location.length).unwrap_or(usize::MAX));
-        let object = part.get(from..to).unwrap_or_default();
-        self.open(id, object, unpacker, bound).map_err(|error| Error::from(error).at(place(id, &location)))
     }
 
     /// The blobs from `first` on that lie one behind the other.

@@ -18,6 +18,9 @@ use super::packing::Packing;
 /// What a loader leaves for the commit.
 pub(super) type Left<S> = Arc<Mutex<Option<RepositoryLoader<S>>>>;
 
+/// The roots of all trees, and the largest values.
+pub(super) type Roots<K> = (Vec<Root<K>>, Vec<Largest<K>>);
+
 /// The one hand on a backup that is being made.
 pub(super) struct RepositoryLoader<S: System> {
     cutter: Cutter,
@@ -150,7 +153,7 @@ impl<S: System> RepositoryLoader<S> {
     }
 
     /// The roots of all trees, and the largest values.
-    pub(super) fn roots(mut self) -> Result<(Vec<Root<S::Kind>>, Vec<Largest<S::Kind>>)> {
+    pub(super) fn roots(mut self) -> Result<Roots<S::Kind>> {
         self.flush()?;
         let Self { trees, packing, mut packer, largest, .. } = self;
         let mut roots = Vec::new();

@@ -3,8 +3,10 @@
 
 mod address;
 mod blobs;
+mod hurt;
 mod keys;
 mod known;
+mod lease;
 mod loader;
 mod opened;
 mod packing;
@@ -14,11 +16,13 @@ mod sink;
 mod source;
 
 pub use address::{RepositoryAddress, Which};
+pub use hurt::hurt;
 pub use keys::RepositoryKeys;
+pub use lease::{Lease, Taking};
 pub use opened::{Listed, Repository};
 pub use prune::{PruneOptions, Pruned, decide, prune};
 pub use sink::{Made, RepositoryOptions, RepositorySink};
-pub use source::RepositorySource;
+pub use source::{Damaged, RepositorySource};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -17,9 +17,11 @@ use super::{RepositoryAddress, RepositoryKeys, Which};
 use crate::objects::{Address, Store};
 
 pub(super) const MANIFESTS: &str = "manifests";
+pub(super) const PACKS: &str = "packs";
 pub(super) const INDEXES: &str = "index";
 pub(super) const PINS: &str = "pins";
 pub(super) const VERIFIED: &str = "verified";
+pub(super) const SUSPECTS: &str = "suspects";
 pub(super) const DOOMED: &str = "doomed";
 /// Objects read at a time.
 const READERS: usize = 8;
@@ -82,7 +84,10 @@ impl Repository {
     }
 
     /// Opens the repository at an address to write to it, or makes one there: encrypted where there are keys, and only there.
-    pub(super) fn open_or_make(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Repository::open`]; where keys are given for one that is not encrypted.
+    pub fn open_or_make(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Self> {
         let repository = match Self::find(address, keys, stop)? {
             Some(repository) => repository,
             None => Self::make(address, keys, stop)?,
@@ -218,6 +223,12 @@ impl Repository {
         Ok(names.into_iter().zip(indexes).collect())
     }
 
+    /// The packs that are there, and how long each is, in bytes.
+    pub(super) fn packs(&self) -> Result<BTreeMap<Id, u64>> {
+        let objects = self.store.list(PACKS)?.into_iter();
+        Ok(objects.filter_map(|object| Some((pack_of(&object.name)?, object.length))).collect())
+    }
+
     /// The packs that are doomed, and since when.
     pub(super) fn doomed(&self) -> Result<BTreeMap<Id, String>> {
         let marks = self.marks(DOOMED)?.into_iter();
@@ -272,6 +283,30 @@ impl Repository {
         self.mark(VERIFIED, &backup.name)
     }
 
+    /// Marks a backup as suspect: nothing is pruned while it is.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn suspect(&self, backup: &Listed) -> Result<()> {
+        self.mark(SUSPECTS, &backup.name)
+    }
+
+    /// Takes a backup for what it is, though it was suspect; false where it was not.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn acknowledge(&self, backup: &Listed) -> Result<bool> {
+        self.unmark(SUSPECTS, &backup.name)
+    }
+
+    /// The backups that are suspect, and since when.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn suspects(&self) -> Result<BTreeMap<String, String>> {
+        self.marks(SUSPECTS)
+    }
+
     /// The backups that are pinned, and since when.
     ///
     /// # Errors
@@ -289,7 +324,8 @@ impl Repository {
     }
 }
 
-fn store(address: &RepositoryAddress, stop: &Stop) -> Result<Store> {
+/// What is at an address; nothing is read yet.
+pub(super) fn store(address: &RepositoryAddress, stop: &Stop) -> Result<Store> {
     Store::open(&address.place.service()?, address.meaning(Which::Newest).to_string(), stop)
 }
 
@@ -324,7 +360,14 @@ fn read_index(store: &Store, vault: &Vault, name: &str) -> Result<Index> {
 /// The name of a pack's object: by its first two digits in folders, which some stores need.
 pub(super) fn pack_path(id: &Id) -> String {
     let name = hex(id);
-    format!("packs/{}/{name}", name.get(..2).unwrap_or_default())
+    format!("{PACKS}/{}/{name}", name.get(..2).unwrap_or_default())
+}
+
+/// The pack of an object's name; none where it is no name of a pack.
+fn pack_of(name: &str) -> Option<Id> {
+    let (folder, name) = name.split_once('/')?;
+    let is_lower = name.bytes().all(|byte| !byte.is_ascii_uppercase());
+    (name.starts_with(folder) && is_lower).then(|| read_hex(name.as_bytes())?.try_into().ok())?
 }
 
 /// This moment, as RFC 3339 in UTC, in whole seconds.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::archive::{Packer, sha256};
-use metaferry_codecs::repository::{Id, Index, Pack, Placed};
+use metaferry_codecs::repository::{Id, Index, Pack, Placed, SALT};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, Result, Stop};
 
@@ -27,12 +27,10 @@ pub(super) struct Packing {
 }
 
 struct State {
-    /// What was there before.
+    /// What is there.
     known: Known,
-    /// The packs of that which are used again.
-    reused: BTreeSet<Id>,
-    /// How long each blob is that is new; 0 while it is on its way.
-    new: HashMap<Id, u32>,
+    /// How long each blob is that is not there yet; 0 while it is being made.
+    coming: HashMap<Id, u32>,
     pack: Vec<u8>,
     blobs: Vec<Placed>,
     senders: Crew<(Vec<u8>, Vec<Placed>), Pack>,
@@ -65,8 +63,7 @@ impl Packing {
         };
         let state = State {
             known,
-            reused: BTreeSet::new(),
-            new: HashMap::new(),
+            coming: HashMap::new(),
             pack: Vec::new(),
             blobs: Vec::new(),
             senders: Crew::start("send", senders, stop, sender)?,
@@ -82,19 +79,19 @@ impl Packing {
         let id = vault.id(content);
         {
             let mut state = lock(&self.state);
-            if let Some(Location { pack, length, .. }) = state.known.location(&id) {
-                state.reused.insert(pack);
+            if let Some(Location { length, .. }) = state.known.take(&id) {
                 state.totals.all += length;
                 return Ok(id);
             }
-            if let Some(&length) = state.new.get(&id) {
+            if let Some(&length) = state.coming.get(&id) {
                 state.totals.all += u64::from(length);
                 return Ok(id);
             }
-            // From here on it is on its way; nobody else sends it.
-            state.new.insert(id, 0);
+            // From here on it is being made; nobody else makes it.
+            state.coming.insert(id, 0);
         }
         let object = vault.seal(&id, packer.pack(content, bound)?)?;
+        lock(&self.state).totals.all += object.len() as u64;
         self.put_object(id, &object)?;
         Ok(id)
     }
@@ -103,8 +100,13 @@ impl Packing {
     pub(super) fn put_object(&self, id: Id, object: &[u8]) -> Result<()> {
         let length = u32::try_from(object.len()).map_err(|_| Error::unsupported("a blob over 4 GiB"))?;
         let mut state = lock(&self.state);
-        state.new.insert(id, length);
-        state.totals.all += u64::from(length);
+        if state.blobs.is_empty() {
+            let mut salt = [0; SALT.length as usize];
+            getrandom::fill(&mut salt).map_err(|cause| Error::engine("random bytes", cause))?;
+            state.pack.extend_from_slice(&salt);
+            state.blobs.push(SALT);
+        }
+        state.coming.insert(id, length);
         state.pack.extend_from_slice(object);
         state.blobs.push(Placed { id, length });
         if state.pack.len() >= FULL { self.send(&mut state) } else { Ok(()) }
@@ -121,6 +123,10 @@ impl Packing {
     /// Takes note of a pack that is there.
     fn note(&self, state: &mut State, pack: Pack) -> Result<()> {
         state.totals.new += pack.length();
+        state.known.add_written(&pack);
+        for blob in &pack.blobs {
+            state.coming.remove(&blob.id);
+        }
         state.sent.push(pack);
         if state.sent.len() >= INDEX_EVERY { self.index(state) } else { Ok(()) }
     }
@@ -144,23 +150,34 @@ impl Packing {
             self.note(state, pack)?;
         }
         self.index(state)?;
-        if state.new.values().any(|length| *length == 0) {
+        if !state.coming.is_empty() {
             return Err(bug("a blob that was on its way is not there"));
         }
         Ok(state.totals)
     }
 
-    /// Fails where a pack that is used again was removed meanwhile: only those can have been that are doomed by now.
-    pub(super) fn check_reused(&self) -> Result<()> {
-        let doomed = self.repository.doomed()?;
-        let state = lock(&self.state);
-        for (pack, _) in doomed.iter().filter(|(pack, _)| state.reused.contains(*pack)) {
-            let path = pack_path(pack);
-            if !self.repository.store.has(&path)? {
-                let what = format!("{}: {path} was removed while it was used again", self.repository.shown());
+    /// Sees that every pack that is used is there, whole, and not doomed; what lies in doomed ones is sent again. Whoever
+    /// dooms one from here on leaves it for the grace, and then finds the manifest.
+    pub(super) fn settle(&self) -> Result<Totals> {
+        let repository = &self.repository;
+        let doomed = repository.doomed()?;
+        let (used, in_doomed) = {
+            let known = &lock(&self.state).known;
+            let used: BTreeSet<Id> = known.used_in(|_| true).into_iter().map(|(_, location)| location.pack).collect();
+            (used, known.used_in(|pack| doomed.contains_key(pack)))
+        };
+        let there = repository.packs()?;
+        for pack in used.iter().filter(|pack| !there.contains_key(*pack)) {
+            // It may have been put after the list was made, in a store whose lists lag behind.
+            if !repository.store.has(&pack_path(pack))? {
+                let what = format!("{}: {} was removed while it was used", repository.shown(), pack_path(pack));
                 return Err(Error::refused(what).hint("run again: what is missing is sent then"));
             }
         }
-        Ok(())
+        for (id, location) in in_doomed {
+            let object = repository.store.part(&pack_path(&location.pack), location.offset, location.length)?;
+            self.put_object(id, &object)?;
+        }
+        self.finish()
     }
 }

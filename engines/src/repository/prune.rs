@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use metaferry_codecs::archive::Unpacker;
-use metaferry_codecs::json::read_hex;
 use metaferry_codecs::repository::{Id, Index, Manifest, Pack, hex};
 use metaferry_codecs::system::{Kind, System};
-use metaferry_pipeline::{Result, Stop};
+use metaferry_pipeline::{Error, Result, Stop};
 
 use super::Listed;
 use super::blobs::Blobs;
-use super::known::Known;
-use super::opened::{DOOMED, INDEXES, MANIFESTS, PINS, Repository, VERIFIED, pack_path};
+use super::known::{Catalog, Known};
+use super::opened::{DOOMED, INDEXES, MANIFESTS, PINS, Repository, SUSPECTS, VERIFIED, pack_path};
 use super::packing::Packing;
 use super::retention::{Dated, Fate, Policy, doubt};
 
@@ -74,20 +73,36 @@ pub fn decide(repository: &Repository, options: &PruneOptions) -> Result<Vec<(Li
         dated.push(Dated { at, stays });
     }
     let now = Timestamp::now();
+    let suspect = suspect(repository, &backups)?.map(|name| Fate::Kept(format!("{name} is suspect")));
     let fates = if options.trust_clock { options.policy.sure(&dated, now) } else { options.policy.decide(&dated, now) };
-    Ok(backups.into_iter().zip(fates).collect())
+    let held = |fate| suspect.clone().filter(|_| fate == Fate::Removed).unwrap_or(fate);
+    Ok(backups.into_iter().zip(fates.into_iter().map(held)).collect())
+}
+
+/// The first of the backups that is suspect.
+fn suspect(repository: &Repository, backups: &[Listed]) -> Result<Option<String>> {
+    let suspects = repository.marks(SUSPECTS)?;
+    Ok(backups.iter().map(|backup| &backup.name).find(|name| suspects.contains_key(*name)).cloned())
 }
 
 /// Removes the backups whose fate that is, and what nothing needs since longer than the grace.
 ///
 /// # Errors
-/// Those of the store; a backup that stays and cannot be read: nothing it may need is removed then.
+/// Those of the store; a backup that is suspect; one that stays and cannot be read: nothing it may need is removed then.
 pub fn prune<S: System>(
     repository: &Arc<Repository>,
     decided: &[(Listed, Fate)],
     options: &PruneOptions,
     stop: &Stop,
 ) -> Result<Pruned> {
+    let backups: Vec<_> = decided.iter().map(|(backup, _)| backup.clone()).collect();
+    if let Some(name) = suspect(repository, &backups)? {
+        return Err(Error::refused(format!(
+            "{}: the backup {name} is suspect, so nothing is removed",
+            repository.shown()
+        ))
+        .hint(format!("look at it; if it is right, metaferry acknowledge '{}@{name}'", repository.shown())));
+    }
     let (gone, kept): (Vec<_>, Vec<_>) = decided.iter().partition(|(_, fate)| *fate == Fate::Removed);
     let manifests = repository.manifests::<S>(kept.iter().map(|(backup, _)| backup.name.clone()).collect())?;
     for (backup, _) in &gone {
@@ -122,9 +137,7 @@ fn grace<K: Kind>(manifests: &[Manifest<K>]) -> i64 {
 /// What is there, and what of it is needed.
 struct Sweep {
     blobs: Blobs,
-    indexes: BTreeMap<String, Index>,
-    /// The packs that are doomed, and since when.
-    doomed: BTreeMap<Id, String>,
+    catalog: Catalog,
     /// The needed blobs of each pack; of a blob that is in several, only one has it.
     live: BTreeMap<Id, Vec<Id>>,
     /// How long each pack is, in bytes.
@@ -136,11 +149,9 @@ struct Sweep {
 
 impl Sweep {
     fn open<S: System>(repository: &Arc<Repository>, manifests: &[Manifest<S::Kind>], stop: &Stop) -> Result<Self> {
-        // Doomed packs first: what is doomed later than this is seen by the next run.
-        let doomed = repository.doomed()?;
-        let indexes = repository.indexes()?;
-        let known = Known::to_read(&indexes.values().cloned().collect::<Vec<_>>(), &doomed.keys().copied().collect());
-        let blobs = Blobs { repository: Arc::clone(repository), known };
+        // What is doomed later than this is seen by the next run.
+        let catalog = Catalog::of(repository)?;
+        let blobs = Blobs { repository: Arc::clone(repository), known: Known::to_read(&catalog) };
         let mut needed = HashSet::new();
         let mut unpacker = Unpacker::new()?;
         for manifest in manifests {
@@ -154,13 +165,8 @@ impl Sweep {
             let location = blobs.known.location(&id).ok_or_else(|| super::blobs::unindexed(&id))?;
             live.entry(location.pack).or_default().push(id);
         }
-        let packs = indexes.values().flat_map(|index| &index.packs);
-        let lengths = packs.map(|pack| (pack.id, pack.length())).collect();
-        Ok(Self { blobs, indexes, doomed, live, lengths, emptied: BTreeSet::new(), pruned: Pruned::default() })
-    }
-
-    fn packs(&self) -> impl Iterator<Item = &Pack> {
-        self.indexes.values().flat_map(|index| &index.packs)
+        let lengths = catalog.packs().map(|pack| (pack.id, pack.length())).collect();
+        Ok(Self { blobs, catalog, live, lengths, emptied: BTreeSet::new(), pruned: Pruned::default() })
     }
 
     fn length(&self, id: &Id) -> u64 {
@@ -169,10 +175,10 @@ impl Sweep {
 
     /// Packs that were doomed and are needed again are no longer.
     fn spare(&mut self) -> Result<()> {
-        let again: Vec<Id> = self.doomed.keys().filter(|pack| self.live.contains_key(*pack)).copied().collect();
+        let again: Vec<Id> = self.catalog.doomed.keys().filter(|pack| self.live.contains_key(*pack)).copied().collect();
         for pack in again {
             self.blobs.repository.unmark(DOOMED, &hex(&pack))?;
-            self.doomed.remove(&pack);
+            self.catalog.doomed.remove(&pack);
         }
         Ok(())
     }
@@ -185,7 +191,7 @@ impl Sweep {
             let locations = ids.iter().filter_map(|id| Some((*id, self.blobs.known.location(id)?)));
             let mut locations: Vec<_> = locations.collect();
             let live: u64 = locations.iter().map(|(_, location)| location.length).sum();
-            if self.doomed.contains_key(pack) || live * 2 >= self.length(pack) {
+            if self.catalog.doomed.contains_key(pack) || live * 2 >= self.length(pack) {
                 continue;
             }
             locations.sort_by_key(|(_, location)| location.offset);
@@ -208,11 +214,10 @@ impl Sweep {
     /// Dooms what nothing needs, packs that are in no index among it: those of a run that was killed, or is under way.
     fn doom(&mut self) -> Result<()> {
         let repository = &self.blobs.repository;
-        let names = repository.store.list("packs")?.into_iter();
-        let there: BTreeSet<Id> = names.filter_map(|object| pack_of(&object.name)).collect();
+        let there = repository.packs()?;
         let is_needed = |pack: &Id| self.live.contains_key(pack) && !self.emptied.contains(pack);
-        let dead: Vec<Id> = there.into_iter().filter(|pack| !is_needed(pack)).collect();
-        for pack in dead.into_iter().filter(|pack| !self.doomed.contains_key(pack)) {
+        let dead: Vec<Id> = there.into_keys().filter(|pack| !is_needed(pack)).collect();
+        for pack in dead.into_iter().filter(|pack| !self.catalog.doomed.contains_key(pack)) {
             repository.mark(DOOMED, &hex(&pack))?;
             self.pruned.doomed.0 += 1;
             self.pruned.doomed.1 += self.length(&pack);
@@ -224,7 +229,7 @@ impl Sweep {
     fn remove(&mut self, grace: i64) -> Result<()> {
         let now = Timestamp::now().as_second();
         let is_due = |since: &str| since.parse::<Timestamp>().is_ok_and(|since| now - since.as_second() >= grace);
-        let due = self.doomed.iter().filter(|(_, since)| is_due(since)).map(|(pack, _)| *pack);
+        let due = self.catalog.doomed.iter().filter(|(_, since)| is_due(since)).map(|(pack, _)| *pack);
         let due: BTreeSet<Id> = due.collect();
         self.rewrite_indexes(&due)?;
         let repository = &self.blobs.repository;
@@ -239,18 +244,18 @@ impl Sweep {
 
     /// Writes the indexes anew without those packs. The new ones are there before the old ones go.
     fn rewrite_indexes(&self, without: &BTreeSet<Id>) -> Result<()> {
-        if self.indexes.len() <= MOST_INDEXES && self.packs().all(|pack| !without.contains(&pack.id)) {
+        if self.catalog.indexes.len() <= MOST_INDEXES && self.catalog.packs().all(|pack| !without.contains(&pack.id)) {
             return Ok(());
         }
         let repository = &self.blobs.repository;
-        let staying = self.packs().filter(|pack| !without.contains(&pack.id));
+        let staying = self.catalog.packs().filter(|pack| !without.contains(&pack.id));
         let staying: BTreeMap<Id, &Pack> = staying.map(|pack| (pack.id, pack)).collect();
         let staying: Vec<Pack> = staying.into_values().cloned().collect();
         let mut written = BTreeSet::new();
         for packs in staying.chunks(PACKS_PER_INDEX) {
             written.insert(repository.put_index(&Index { packs: packs.to_vec() })?.0);
         }
-        for name in self.indexes.keys().filter(|name| !written.contains(*name)) {
+        for name in self.catalog.indexes.keys().filter(|name| !written.contains(*name)) {
             repository.store.remove(&format!("{INDEXES}/{name}"))?;
         }
         Ok(())
@@ -267,11 +272,4 @@ fn need<S: System>(blobs: &Blobs, root: (Id, u8), needed: &mut HashSet<Id>, unpa
         }
     }
     Ok(())
-}
-
-/// The pack of an object's name.
-fn pack_of(name: &str) -> Option<Id> {
-    let (folder, name) = name.split_once('/')?;
-    let is_lower = name.bytes().all(|byte| !byte.is_ascii_uppercase());
-    (name.starts_with(folder) && is_lower).then(|| read_hex(name.as_bytes())?.try_into().ok())?
 }

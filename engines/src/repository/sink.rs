@@ -9,7 +9,7 @@ use metaferry_pipeline::{
     About, Commit, Error, Findings, Guarantee, KindSet, Loader, Needs, Result, Sink, Snapshot, Stop,
 };
 
-use super::known::Known;
+use super::known::{Catalog, Known};
 use super::loader::{Handle, Left, RepositoryLoader};
 use super::opened::{Repository, bug, now};
 use super::packing::Packing;
@@ -83,9 +83,7 @@ impl<S: System> Sink<S> for RepositorySink<S> {
 
     fn prepare(&mut self, about: &About, stop: &Stop) -> Result<()> {
         let repository = Arc::new(Repository::open_or_make(&self.address, &self.options.keys, stop)?);
-        let doomed = repository.doomed()?.into_keys().collect();
-        let indexes: Vec<_> = repository.indexes()?.into_values().collect();
-        let known = Known::to_write(&indexes, &doomed);
+        let known = Known::to_write(&Catalog::of(&repository)?);
         let packing = Arc::new(Packing::new(&repository, known, self.options.memory_bytes, stop)?);
         let mut manifest = Manifest::of(S::NAME);
         manifest.origin.clone_from(&about.origin);
@@ -112,13 +110,13 @@ impl<S: System> Sink<S> for RepositorySink<S> {
         let mut loader = lock(&left).take().ok_or_else(|| bug("a backup is committed while it is written"))?;
         loader.take(&commit.seal)?;
         (manifest.roots, manifest.largest) = loader.roots()?;
-        let totals = packing.finish()?;
+        packing.finish()?;
         let cells = S::Kind::all().iter().map(|&kind| (kind, commit.tally.of(kind)));
         manifest.tally = cells.filter(|(_, cell)| cell.rows > 0).collect();
+        repository.check_config()?;
+        let totals = packing.settle()?;
         (manifest.new_bytes, manifest.total_bytes) = (totals.new, totals.all);
         manifest.ended = now();
-        repository.check_config()?;
-        packing.check_reused()?;
         stop.check()?;
         let listed = repository.put_manifest::<S>(&manifest)?;
         *lock(&self.made) = Some(Made { listed, new_bytes: totals.new, total_bytes: totals.all });

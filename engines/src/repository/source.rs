@@ -1,11 +1,12 @@
 //! The source: one backup of a repository. A partition is a page of blobs; every blob is proven before it is believed, and
 //! what is damaged is named by the rows that are lost with it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::Tally;
 use metaferry_codecs::archive::{MAX_SEGMENT, Unpacker};
-use metaferry_codecs::repository::{Entry, Manifest, Root, blob_rows, hex};
+use metaferry_codecs::repository::{Entry, Id, Manifest, Root, blob_rows, hex};
 use metaferry_codecs::system::{Batch, Kind, System};
 use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
@@ -23,13 +24,23 @@ const ROWS: usize = 4096;
 pub struct RepositorySource {
     address: RepositoryAddress,
     keys: RepositoryKeys,
+    damaged: Damaged,
 }
+
+/// The blobs and pages that were found damaged.
+pub type Damaged = Arc<Mutex<BTreeSet<Id>>>;
 
 impl RepositorySource {
     /// The backup at an address.
     #[must_use]
     pub fn new(address: RepositoryAddress, keys: RepositoryKeys) -> Self {
-        Self { address, keys }
+        Self { address, keys, damaged: Arc::default() }
+    }
+
+    /// What its snapshots find damaged, from now on.
+    #[must_use]
+    pub fn damaged(&self) -> Damaged {
+        Arc::clone(&self.damaged)
     }
 }
 
@@ -38,7 +49,7 @@ impl<S: System> Source<S> for RepositorySource {
         let repository = Arc::new(Repository::open(&self.address, &self.keys, stop)?);
         let backup = repository.chosen()?;
         let manifest = repository.manifest::<S>(&backup.name)?;
-        Ok(Box::new(BackupSnapshot::<S>::new(Blobs::of(repository)?, backup, manifest)?))
+        Ok(Box::new(BackupSnapshot::<S>::new(Blobs::of(repository)?, (backup, manifest), self.damaged)?))
     }
 
     fn outlook(&self, _rooms: &[Room<S::Kind>], stop: &Stop) -> Result<Outlook<S::Kind>> {
@@ -55,6 +66,7 @@ struct BackupSnapshot<S: System> {
     manifest: Manifest<S::Kind>,
     parts: Vec<Part<S::Kind>>,
     seen: Mutex<Seen<S::Kind>>,
+    damaged: Damaged,
 }
 
 /// A page of blobs, or the one blob of a kind that has no page.
@@ -70,19 +82,18 @@ struct Seen<K: Kind> {
     /// Which parts; one that is scanned again counts once.
     parts: Vec<bool>,
     tally: Tally<K>,
-    is_damaged: bool,
 }
 
 impl<S: System> BackupSnapshot<S> {
-    fn new(blobs: Blobs, backup: Listed, manifest: Manifest<S::Kind>) -> Result<Self> {
+    fn new(blobs: Blobs, (backup, manifest): (Listed, Manifest<S::Kind>), damaged: Damaged) -> Result<Self> {
         let mut unpacker = Unpacker::new()?;
         let mut parts = Vec::new();
         for root in &manifest.roots {
             let kind_parts = lowest_pages::<S>(&blobs, root, &mut unpacker);
             parts.extend(kind_parts.map_err(|error| error.at(format!("backup {}", backup.name)))?);
         }
-        let seen = Mutex::new(Seen { parts: vec![false; parts.len()], tally: Tally::default(), is_damaged: false });
-        Ok(Self { blobs, backup, manifest, parts, seen })
+        let seen = Mutex::new(Seen { parts: vec![false; parts.len()], tally: Tally::default() });
+        Ok(Self { blobs, backup, manifest, parts, seen, damaged })
     }
 
     /// Takes note of the tally of a part.
@@ -111,11 +122,11 @@ impl<S: System> BackupSnapshot<S> {
         format!("backup {}: {rows}", self.backup.name)
     }
 
-    fn damaged(&self, place: String, error: Error, out: &mut dyn Emit<S>) -> Result<()> {
+    fn damaged(&self, id: Id, (place, error): (String, Error), out: &mut dyn Emit<S>) -> Result<()> {
         if error.kind() != ErrorKind::Corrupt {
             return Err(error.at(place));
         }
-        lock(&self.seen).is_damaged = true;
+        lock(&self.damaged).insert(id);
         out.damaged(place, metaferry_codecs::Error::malformed("blob", error.to_string()))
     }
 
@@ -128,7 +139,7 @@ impl<S: System> BackupSnapshot<S> {
             let read = text.and_then(|text| read_rows::<S>(&text, part.kind, entry, &mut rows));
             if let Err(error) = read {
                 let next = entries.get(number + 1).map(|entry| entry.first.as_slice()).or(part.next.as_deref());
-                return self.damaged(self.lost(part.kind, &entry.first, next), error, out);
+                return self.damaged(entry.id, (self.lost(part.kind, &entry.first, next), error), out);
             }
             rows.tally(&mut tally);
             batch.append(&mut rows);
@@ -213,13 +224,16 @@ impl<S: System> Snapshot<S> for BackupSnapshot<S> {
                 Ok(())
             }
             Ok(_) => Err(Error::corrupt(format!("page {} is not where it belongs", hex(&part.entry.id)))),
-            Err(error) => self.damaged(self.lost(part.kind, &part.entry.first, part.next.as_deref()), error, out),
+            Err(error) => {
+                let lost = self.lost(part.kind, &part.entry.first, part.next.as_deref());
+                self.damaged(part.entry.id, (lost, error), out)
+            }
         }
     }
 
     fn finish(&self) -> Result<()> {
         let seen = lock(&self.seen);
-        if seen.is_damaged {
+        if !lock(&self.damaged).is_empty() {
             return Ok(());
         }
         for &kind in S::Kind::all() {

@@ -11,6 +11,7 @@ mod schema;
 mod select;
 mod sink;
 mod source;
+mod stamp;
 mod target;
 mod traces;
 mod write;
@@ -18,6 +19,7 @@ mod write;
 pub use address::SqliteAddress;
 pub use sink::SqliteSink;
 pub use source::SqliteSource;
+pub use stamp::SqliteStamp;
 
 use std::path::Path;
 

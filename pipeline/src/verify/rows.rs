@@ -47,7 +47,7 @@ pub(super) fn differing<S: System>(
 }
 
 /// A sorted stream and the row that it stands at.
-struct Walk {
+pub(super) struct Walk {
     sorted: Sorted,
     head: PackedRow,
 }
@@ -55,7 +55,7 @@ struct Walk {
 type PackedRow = Option<(Vec<u8>, Vec<u8>)>;
 
 impl Walk {
-    fn new(sorted: Sorted) -> Result<Self> {
+    pub(super) fn new(sorted: Sorted) -> Result<Self> {
         let mut walk = Self { sorted, head: None };
         walk.step()?;
         Ok(walk)
@@ -66,12 +66,12 @@ impl Walk {
         Ok(std::mem::replace(&mut self.head, next))
     }
 
-    fn key(&self) -> Option<&[u8]> {
+    pub(super) fn key(&self) -> Option<&[u8]> {
         self.head.as_ref().map(|(key, _)| key.as_slice())
     }
 
     /// The row it stands at, where that has this key.
-    fn take(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(super) fn take(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         if self.key() == Some(key) { Ok(self.step()?.map(|(_, row)| row)) } else { Ok(None) }
     }
 

@@ -11,7 +11,7 @@ pub fn escape(raw: &[u8], out: &mut Vec<u8>) {
 
 /// The same, and escapes every byte that is not ASCII too. Read right by JuiceFS whatever it is wrapped in: where it unzips a
 /// dump, it takes a character that lies in two of its buffers for bytes that are none.
-pub fn escape_ascii(raw: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape_ascii(raw: &[u8], out: &mut Vec<u8>) {
     for &byte in raw {
         if is_special(byte) || !byte.is_ascii() {
             escaped(byte, out);

@@ -1,8 +1,6 @@
 //! What retention promises, held over three years of hourly backups that are pruned after each; and the same years under
 //! JuiceFS's own rule.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so by panicking")]
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
