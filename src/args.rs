@@ -1,6 +1,7 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
 mod keep;
+mod margin;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use metaferry_codecs::juicefs::tables::Widths;
 pub(crate) use keep::{KeepArgs, seconds};
 
 use crate::agent::AgentArgs;
+pub(crate) use margin::MarginArgs;
 
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
@@ -209,7 +211,11 @@ pub(crate) enum Command {
         /// The engine or file
         source: String,
         /// The repository, such as repo+file:///backups or repo+s3://bucket/prefix; made where there is none
-        repository: String,
+        #[arg(required_unless_present = "into_volume")]
+        repository: Option<String>,
+        /// Put it into the volume's own bucket instead, as JuiceFS does: meta/dump-….json.gz, encrypted where the volume is
+        #[arg(long, conflicts_with_all = ["repository", "recipients", "subdir"])]
+        into_volume: bool,
         #[command(flatten)]
         copy: CopyArgs,
         /// A public key of age that is to open a repository that is made, beside --identity
@@ -231,8 +237,11 @@ pub(crate) enum Command {
     },
     /// List the backups in a repository
     Backups {
-        /// The repository
+        /// The repository; with --from-volume the volume's engine, or its name's folder in its bucket
         repository: String,
+        /// List those that JuiceFS, or backup --into-volume, made in the volume's own bucket
+        #[arg(long)]
+        from_volume: bool,
     },
     /// Remove the backups that no rule keeps, and in time what only they held
     Prune {
@@ -266,6 +275,12 @@ pub(crate) enum Command {
         source: String,
         /// The empty engine
         target: String,
+        /// Take one of JuiceFS's own: SOURCE is the volume's engine, or its name's folder in its bucket, such as
+        /// s3://bucket/name, with @ and a moment or a name behind it
+        #[arg(long)]
+        from_volume: bool,
+        #[command(flatten)]
+        margin: MarginArgs,
         #[command(flatten)]
         copy: CopyArgs,
         #[command(flatten)]

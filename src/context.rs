@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use metaferry_codecs::system::Advance;
 use metaferry_engines::repository::RepositoryKeys;
 use metaferry_pipeline::copy;
 use metaferry_pipeline::spill::SpillDir;
@@ -91,6 +92,7 @@ impl Context {
             spill: self.spill(),
             keep_secrets: copy.keep_secrets,
             keep_counters: false,
+            advance: Advance::default(),
             mend: false,
             skip_damaged: copy.skip_damaged,
             prove: false,

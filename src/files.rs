@@ -1,5 +1,6 @@
 //! Files: what is in one, told by its first bytes, whatever it is wrapped in; and how one is written, told by its name.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use metaferry_codecs::juicefs::{JuiceFs, binary};
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::awaited::{self, Awaited};
 use metaferry_engines::binary::{BinaryOptions, BinarySink, BinarySource};
-use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource};
+use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource, Secrets};
 use metaferry_engines::output::Destination;
 use metaferry_engines::wrapping::{Compression, EnvelopeKey, Layer, Unwrapped, unwrap};
 use metaferry_pipeline::copy::Options;
@@ -62,7 +63,7 @@ impl Content {
 /// Something open that is to be read.
 struct Opened<'a> {
     name: String,
-    file: File,
+    input: Box<dyn Read + Send>,
     /// A file that can be read from anywhere, and its length in bytes.
     place: Option<(&'a Path, u64)>,
 }
@@ -74,20 +75,31 @@ pub(crate) fn source(path: &Path, context: &Context) -> Result<Box<dyn Source<Ju
     let file = awaited::open(path).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?;
     let place = found.is_file().then_some((path, found.len()));
-    read(Opened { name, file, place }, context)
+    let input = Box::new(Awaited::new(file, &context.stop));
+    read(Opened { name, input, place }, key(context)?.as_ref(), context)
+}
+
+/// What an object store holds, which messages call `name`; `key` opens it where it is encrypted.
+pub(crate) fn stream(
+    name: String,
+    input: Box<dyn Read + Send>,
+    key: Option<&EnvelopeKey>,
+    context: &Context,
+) -> Result<Box<dyn Source<JuiceFs>>> {
+    read(Opened { name, input, place: None }, key, context)
 }
 
 /// What comes in through the standard input.
 pub(crate) fn standard_input(context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
     let name = "standard input";
     let file = std::io::stdin().as_fd().try_clone_to_owned().map_err(|cause| Error::engine(name, cause))?;
-    read(Opened { name: name.to_owned(), file: file.into(), place: None }, context)
+    let input = Box::new(Awaited::new(file.into(), &context.stop));
+    read(Opened { name: name.to_owned(), input, place: None }, key(context)?.as_ref(), context)
 }
 
-fn read(opened: Opened<'_>, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
-    let Opened { name, file, place } = opened;
-    let input = Box::new(Awaited::new(file, &context.stop));
-    let inside = unwrap(&name, input, key(context)?.as_ref(), &context.stop)?;
+fn read(opened: Opened<'_>, key: Option<&EnvelopeKey>, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+    let Opened { name, input, place } = opened;
+    let inside = unwrap(&name, input, key, &context.stop)?;
     let name = inside.describe(&name);
     let place = place.filter(|_| inside.layers().is_empty());
     let length = place.map_or(0, |(_, length)| length);
@@ -112,11 +124,15 @@ fn refused(content: Content, name: &str, inside: &Unwrapped) -> Error {
 }
 
 /// The key that opens what is encrypted, where one is named.
-fn key(context: &Context) -> Result<Option<EnvelopeKey>> {
-    let common = &context.common;
-    let passphrase = std::env::var_os(PASSPHRASE).filter(|passphrase| !passphrase.is_empty());
-    let read = |path| EnvelopeKey::read(path, &common.encrypt_algo, passphrase.as_deref().map(OsStrExt::as_bytes));
+pub(crate) fn key(context: &Context) -> Result<Option<EnvelopeKey>> {
+    let (common, passphrase) = (&context.common, passphrase());
+    let read = |path| EnvelopeKey::read(path, &common.encrypt_algo, passphrase.as_ref().map(|text| text.as_bytes()));
     common.encrypt_rsa_key.as_deref().map(read).transpose()
+}
+
+/// What protects the keys of encrypted volumes.
+pub(crate) fn passphrase() -> Option<OsString> {
+    std::env::var_os(PASSPHRASE).filter(|passphrase| !passphrase.is_empty())
 }
 
 /// A file at `path` in the format that was asked for, or that its name asks for.
@@ -155,7 +171,8 @@ impl Writing<'_> {
             return Box::new(BinarySink::new(place, BinaryOptions { keep_secrets, memory_bytes, spill }));
         }
         let options = JsonOptions {
-            keep_secrets: options.keep_secrets,
+            secrets: if options.keep_secrets { Secrets::Kept } else { Secrets::TakenOut },
+            ascii: false,
             skip_trash: self.skip_trash,
             threads: options.threads,
             memory_bytes: options.memory_bytes,

@@ -9,6 +9,7 @@ mod open;
 mod output;
 mod progress;
 mod secrets;
+mod stored;
 
 use std::process::ExitCode;
 

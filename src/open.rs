@@ -17,6 +17,7 @@ use metaferry_pipeline::{Error, Result, Sink, Source};
 use crate::args::Format;
 use crate::context::Context;
 use crate::files::{self, Content, Writing};
+use crate::stored::StoredBackup;
 
 /// Schemes of engines that are not built yet.
 const TO_COME: [&str; 5] = ["tikv", "etcd", "fdb", "badger", "s3"];
@@ -30,6 +31,7 @@ pub(crate) enum Place {
     Rdb { path: PathBuf, database: u32 },
     Synthetic(String),
     Repository(RepositoryAddress),
+    VolumeBackup(StoredBackup),
     File(PathBuf),
     Pipe,
 }
@@ -77,7 +79,7 @@ impl Place {
 
     /// Whether it is a store that clients mount, or stands for one.
     pub(crate) fn is_engine(&self) -> bool {
-        !matches!(self, Self::File(_) | Self::Pipe | Self::Repository(_))
+        !matches!(self, Self::File(_) | Self::Pipe | Self::Repository(_) | Self::VolumeBackup(_))
     }
 
     pub(crate) fn is_pipe(&self) -> bool {
@@ -94,6 +96,7 @@ impl Place {
             Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
             Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
             Self::Repository(address) => Box::new(RepositorySource::new(address.clone(), context.keys()?)),
+            Self::VolumeBackup(backup) => backup.source(context)?,
             Self::File(path) => files::source(path, context)?,
             Self::Pipe => files::standard_input(context)?,
         })
@@ -106,7 +109,12 @@ impl Place {
             Self::Redis(address) => Box::new(RedisStamp::new(address.as_ref().clone())),
             Self::Mysql(address) => Box::new(MysqlStamp::new(address.as_ref().clone())),
             Self::Postgres(address) => Box::new(PostgresStamp::new(address.as_ref().clone())),
-            Self::Rdb { .. } | Self::Synthetic(_) | Self::Repository(_) | Self::File(_) | Self::Pipe => return None,
+            Self::Rdb { .. }
+            | Self::Synthetic(_)
+            | Self::Repository(_)
+            | Self::VolumeBackup(_)
+            | Self::File(_)
+            | Self::Pipe => return None,
         })
     }
 
@@ -135,7 +143,9 @@ impl Place {
             Self::Repository(_) => {
                 return Err(Error::config(format!("{self} is a repository")).hint("backup goes there"));
             }
-            Self::Rdb { .. } | Self::Synthetic(_) => return Err(Error::config(format!("{self} can only be read"))),
+            Self::Rdb { .. } | Self::Synthetic(_) | Self::VolumeBackup(_) => {
+                return Err(Error::config(format!("{self} can only be read")));
+            }
         })
     }
 }
@@ -150,6 +160,7 @@ impl fmt::Display for Place {
             Self::Rdb { path, database } => write!(f, "rdb://{}?db={database}", path.display()),
             Self::Synthetic(url) => f.write_str(url),
             Self::Repository(address) => address.fmt(f),
+            Self::VolumeBackup(backup) => backup.fmt(f),
             Self::File(path) => path.display().fmt(f),
             Self::Pipe => f.write_str("-"),
         }

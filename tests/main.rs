@@ -28,3 +28,4 @@ mod preflight;
 mod repository;
 mod s3;
 mod trash;
+mod volume_backups;

@@ -2,6 +2,7 @@
 //! these tests are ignored. It mounts, so `/dev/fuse` must be there. What JuiceFS itself gets wrong is named where it shows.
 
 mod agent;
+mod buckets;
 mod death;
 mod fixtures;
 mod formats;

@@ -5,7 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::kit::{Folder, expect};
+use metaferry_codecs::juicefs::setting;
+use serde_json::Value;
+
+use crate::kit::volume::{reset, same_tree};
+use crate::kit::{Folder, expect, expect_error};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,10 +92,62 @@ fn backups_in_s3_come_back_equal_and_what_is_there_is_not_sent_again() {
     assert!(again.contains("\"new_bytes\":0"), "{again}");
     assert_eq!(Moto::expect(0, &["backups", "--json", &repository]).lines().count(), 2);
     Moto::expect(0, &["verify", &repository]);
-    Moto::expect(0, &["restore", "--verify", &repository, &folder.sqlite("copy.db")]);
+    Moto::expect(0, &["restore", "--margin", "0", "--verify", &repository, &folder.sqlite("copy.db")]);
     expect(0, &["verify", &source, &folder.sqlite("copy.db")]);
     Moto::expect(0, &["prune", "--keep-last", "1", "--grace", "0s", &repository]);
     Moto::expect(0, &["verify", &source, &repository]);
+}
+
+/// A volume whose objects are in the server's bucket.
+fn volume(folder: &Folder, moto: &Moto, kind: &str, files: &str) -> String {
+    let source = folder.sqlite(&format!("{kind}.db"));
+    expect(0, &["load", &format!("synthetic://?files={files}&seed=7"), &source]);
+    reset(&folder.path(&format!("{kind}.db")), |fields| {
+        fields.insert("Name".to_owned(), kind.into());
+        fields.insert("Storage".to_owned(), kind.into());
+        fields.insert("Bucket".to_owned(), format!("http://127.0.0.1:{}/backups", moto.port).into());
+        fields.insert("AccessKey".to_owned(), "test".into());
+        let mut document = serde_json::to_vec(fields).unwrap();
+        setting::put_secret(&mut document, "SecretKey", b"test").unwrap();
+        *fields = serde_json::from_slice(&document).unwrap();
+    });
+    source
+}
+
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn a_volume_has_its_own_backups_in_its_own_bucket() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    // One that goes in one piece, and one that goes in parts.
+    for (kind, files, parts) in [("minio", "1000", false), ("s3", "400000", true)] {
+        let source = volume(&folder, &moto, kind, files);
+        let text = expect(0, &["backup", "--into-volume", "--json", &source]);
+        let made: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(made["bytes"].as_u64().unwrap() > 8 << 20, parts, "{made}");
+        let text = expect(0, &["backups", "--from-volume", "--json", &source]);
+        let listed: Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!((&listed["name"], &listed["bytes"]), (&made["name"], &made["bytes"]));
+        let copy = folder.sqlite(&format!("{kind}-copy.db"));
+        let restore = ["restore", "--margin", "0", "--scan-bucket", "--verify", "--from-volume"];
+        expect(0, &[&restore[..], &[&source, &copy]].concat());
+        // By the bucket alone, with the keys of the environment.
+        let bucket = format!("s3://backups/{kind}?endpoint=http://127.0.0.1:{}", moto.port);
+        let other = folder.sqlite(&format!("{kind}-other.db"));
+        Moto::expect(0, &[&restore[..], &[&format!("{bucket}@latest"), &other]].concat());
+        expect(0, &["verify", &copy, &other]);
+        if !parts {
+            same_tree(&folder, &source, &copy);
+        }
+        // The keys of a repository's volume were taken out: they are given anew.
+        let repository = format!("repo+file://{}", folder.path(kind));
+        expect(0, &["backup", &source, &repository]);
+        let (secret, third) = (folder.path("secret"), folder.sqlite(&format!("{kind}-third.db")));
+        let scan = ["restore", "--scan-bucket", &repository, &third];
+        let refused = expect_error(1, &scan);
+        assert!(refused.contains("SecretKey was taken out") && refused.contains("--secret-key-file"), "{refused}");
+        std::fs::write(&secret, "test").unwrap();
+        expect(0, &[&scan[..], &["--secret-key-file", &secret]].concat());
+    }
 }
 
 #[test]
@@ -103,6 +159,12 @@ fn a_bucket_that_is_not_there_is_told() {
     let nowhere = moto.url().replace("//backups/", "//nowhere/");
     Moto::expect(1, &["backup", &source, &nowhere]);
     Moto::expect(1, &["backups", &nowhere]);
+    let volume = volume(&folder, &moto, "s3", "100");
+    reset(&folder.path("s3.db"), |fields| {
+        fields.insert("Bucket".to_owned(), format!("http://127.0.0.1:{}/nowhere", moto.port).into());
+    });
+    let refused = expect_error(1, &["backup", "--into-volume", &volume]);
+    assert!(refused.contains("NoSuchBucket"), "{refused}");
 }
 
 #[test]
@@ -305,7 +367,7 @@ fn agents_killed_at_random_before_a_store_that_fails_leave_backups_that_restore(
         agent.wait().unwrap();
     }
     let listed = Moto::expect(0, &["backups", "--json", &moto.url()]);
-    let names = listed.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone());
+    let names = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["name"].clone());
     let names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
     println!("{} backups are there", names.len());
     assert!(names.len() >= 3, "{names:?}");

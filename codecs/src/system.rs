@@ -205,6 +205,18 @@ pub enum Outcome<B> {
     Found(Finding),
 }
 
+/// How far the numbers that come next are moved past what rows say, where an older state is brought back: the storage may
+/// hold what was written later, under numbers that would be given out again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// The next number of a node, by so many.
+    pub nodes: u64,
+    /// The next number of an object in the storage, by so many.
+    pub objects: u64,
+    /// The largest number of an object that is there; the next one is past it before it is moved.
+    pub largest_object: u64,
+}
+
 /// What is asked of a census.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CensusOptions {
@@ -216,6 +228,8 @@ pub struct CensusOptions {
     pub defaults: bool,
     /// Leave the counters as the source had them.
     pub keep_counters: bool,
+    /// How far the next numbers are moved on, where it emits counters and does not leave them.
+    pub advance: Advance,
     /// Rows were left out on purpose, or sums are not stored: work out sums anew and emit them, whatever was stored; what was stored is no finding.
     pub partial: bool,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::system::{Batch, Census, CensusOptions, Finding, Kind, System};
+use metaferry_codecs::system::{Advance, Batch, Census, CensusOptions, Finding, Kind, System};
 
 use crate::observe::{Leaving, Merged, Observer, Settled};
 use crate::scan::{Load, Scan};
@@ -34,6 +34,8 @@ pub struct Options {
     pub keep_secrets: bool,
     /// Leave the counters as the source has them.
     pub keep_counters: bool,
+    /// How far the next numbers are moved on, where the counters are not left as they are.
+    pub advance: Advance,
     /// Amend what is wrong in rows, such as link counts, also where the snapshot is exact. A fuzzy one is always mended: there
     /// it may be the snapshot that is wrong.
     pub mend: bool,
@@ -312,6 +314,7 @@ impl<S: System> Copy<'_, S> {
             amend: self.needs.mends && (self.options.mend || about.guarantee == Guarantee::Fuzzy),
             defaults: self.needs.defaults,
             keep_counters: self.options.keep_counters,
+            advance: self.options.advance,
             partial: about.is_partial,
         };
         let census = S::Census::new(options);

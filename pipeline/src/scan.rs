@@ -8,7 +8,7 @@ use metaferry_codecs::system::{Batch, Finding, System};
 use crate::copy::Copy;
 use crate::observe::Observer;
 use crate::stage::{self, Weighed};
-use crate::{Emit, Error, Partition, Result, Snapshot, Stop};
+use crate::{Emit, Error, Partition, Result, Scope, Snapshot, Stop};
 
 /// Scans partitions with as many workers as there are readers, and gives back where each put its batches.
 pub(crate) fn scan_all<S: System, E: Emit<S> + Send>(
@@ -29,6 +29,33 @@ pub(crate) fn scan_all<S: System, E: Emit<S> + Send>(
         }
     };
     stage::run_alone(stop, (0..readers.max(1)).map(worker).collect())
+}
+
+/// The row that makes a store usable; none where there is none.
+pub(crate) fn seal<S: System>(snapshot: &dyn Snapshot<S>) -> Result<Option<S::Batch>> {
+    let scope = Scope { kinds: Some([S::SEAL].into()), buckets: None };
+    let mut found = Found::<S>(None);
+    for partition in snapshot.plan(&scope)? {
+        snapshot.scan(&partition, &mut found)?;
+    }
+    Ok(found.0)
+}
+
+struct Found<S: System>(Option<S::Batch>);
+
+impl<S: System> Emit<S> for Found<S> {
+    fn emit(&mut self, batch: S::Batch) -> Result<()> {
+        if batch.kind() == S::SEAL && !batch.is_empty() {
+            self.0 = Some(batch);
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, _place: String, _why: metaferry_codecs::Error) -> Result<()> {
+        Ok(())
+    }
+
+    fn left_behind(&mut self, _what: &'static str, _count: u64) {}
 }
 
 /// A batch on its way to a loader, weighed once.

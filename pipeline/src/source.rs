@@ -157,6 +157,14 @@ pub trait Source<S: System>: Send {
     /// What is no volume of the system is [`crate::ErrorKind::Corrupt`] or [`crate::ErrorKind::Config`].
     fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<S>>>;
 
+    /// The row that makes it usable, read by itself; none where there is none.
+    ///
+    /// # Errors
+    /// As [`Source::snapshot`], and those of a scan.
+    fn seal(self: Box<Self>, stop: &Stop) -> Result<Option<S::Batch>> {
+        crate::scan::seal(self.snapshot(1, stop)?.as_ref())
+    }
+
     /// What can be said of it before it is opened; of the largest values, those that `rooms` are about.
     ///
     /// # Errors

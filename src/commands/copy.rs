@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use metaferry_codecs::juicefs::tables::Widths;
 use metaferry_codecs::juicefs::{JuiceFs, Reach, Selection};
+use metaferry_codecs::system::Advance;
 use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::{Error, Result, Select, Source};
 
@@ -36,6 +37,7 @@ pub(crate) struct Load {
     pub(crate) verify: bool,
     pub(crate) strict: bool,
     pub(crate) secret_key_file: Option<PathBuf>,
+    pub(crate) advance: Advance,
 }
 
 /// What only a migration is asked.
@@ -103,8 +105,8 @@ pub(crate) fn load_from(
         return Err(Error::config(format!("{target} is no engine; a {verb} goes to an engine")));
     }
     let MendArgs { keep_counters, mend } = load.mend;
-    let options =
-        Options { keep_counters, mend, prove: load.verify, strict: load.strict, ..context.copy_options(args) };
+    let Load { advance, strict, verify: prove, .. } = *load;
+    let options = Options { keep_counters, advance, mend, prove, strict, ..context.copy_options(args) };
     let key = load.secret_key_file.as_deref().map(secrets::read).transpose()?;
     let (source, missing) = Watched::new(selected(context, source, args, &options)?, key);
     let widths = load.widen.widths();

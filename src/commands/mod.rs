@@ -8,14 +8,17 @@ mod look;
 mod preflight;
 mod prune;
 mod repository;
+mod restore;
 mod status;
 mod verify;
+mod volume;
 
 pub(crate) use prune::policy;
 pub(crate) use repository::make as make_backup;
 pub(crate) use verify::prove_deep;
 
 use clap::CommandFactory;
+use metaferry_codecs::system::Advance;
 use metaferry_engines::repository::PruneOptions;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
@@ -43,29 +46,32 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             copy::convert(context, &source, &target, &copy::IntoFile { format, copy: &copy })
         }
         Command::Load { source, target, copy, mend, widen, verify, strict, secret_key_file } => {
-            let load = copy::Load { mend, widen, verify, strict, secret_key_file };
+            let load = copy::Load { mend, widen, verify, strict, secret_key_file, advance: Advance::default() };
             copy::load(context, &source, &target, &copy, &load)
         }
         Command::Migrate { source, target, copy, mend, widen, no_verify, live } => {
             let migrate = copy::Migrate { mend, widen, no_verify, live };
             copy::migrate(context, &source, &target, &copy, &migrate)
         }
-        Command::Backup { source, repository, copy, recipients } => {
+        Command::Backup { source, repository: Some(repository), copy, recipients, .. } => {
             repository::backup(context, &source, &repository, &copy, recipients)
         }
         Command::Agent(args) => agent::run(context, *args),
         Command::Status { repository } => status::run(context, &repository),
         Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
-        Command::Backups { repository } => repository::list(context, &repository),
+        Command::Backup { source, repository: None, copy, .. } => volume::backup(context, &source, &copy),
+        Command::Backups { repository, from_volume: false } => repository::list(context, &repository),
+        Command::Backups { repository, from_volume: true } => volume::list(context, &repository),
         Command::Prune { repository, keep, dry_run, trust_clock, grace } => {
             let options = PruneOptions { policy: policy(&keep), trust_clock, grace };
             prune::run(context, &repository, &options, dry_run)
         }
         Command::Pin { repository } => prune::pin(context, &repository, true),
         Command::Unpin { repository } => prune::pin(context, &repository, false),
-        Command::Restore { source, target, copy, mend, widen, verify, secret_key_file } => {
-            let load = copy::Load { mend, widen, verify, strict: false, secret_key_file };
-            repository::restore(context, &source, &target, &copy, &load)
+        Command::Restore { source, target, from_volume, margin, copy, mend, widen, verify, secret_key_file } => {
+            let load = copy::Load { mend, widen, verify, strict: false, secret_key_file, advance: Advance::default() };
+            let restore = restore::Restore { copy: &copy, load, from_volume, margin };
+            restore::run(context, &source, &target, restore)
         }
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
         Command::Verify { left, deep: true, .. } => verify::deep(context, &left),

@@ -1,4 +1,4 @@
-//! backup, backups and restore: copies into a repository and out of it, and what is in one.
+//! backup and backups: copies into a repository, and what is in one.
 
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::args::CopyArgs;
-use crate::commands::copy::{Load, load_from, selected};
+use crate::commands::copy::selected;
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, table};
@@ -103,13 +103,4 @@ pub(crate) fn list(context: &Context, repository: &str) -> Result<Outcome> {
         printer.line(table);
     }
     Ok(Outcome::Holds)
-}
-
-/// A backup into an empty engine.
-pub(crate) fn restore(context: &Context, source: &str, target: &str, args: &CopyArgs, load: &Load) -> Result<Outcome> {
-    let source = Place::parse(source)?;
-    if !matches!(source, Place::Repository(_)) {
-        return Err(Error::config(format!("{source} is no repository")).hint("load copies a file into an engine"));
-    }
-    load_from(context, "restore", (&source, Place::parse(target)?), args, load)
 }

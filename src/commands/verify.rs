@@ -141,7 +141,7 @@ pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
 type Settled = (Place, Option<(Arc<Repository>, Listed)>);
 
 /// Of a repository, the one backup that is meant: another may become the newest meanwhile.
-fn settled(context: &Context, place: Place) -> Result<Settled> {
+pub(crate) fn settled(context: &Context, place: Place) -> Result<Settled> {
     let Place::Repository(address) = &place else { return Ok((place, None)) };
     let repository = Arc::new(Repository::open(address, &context.keys()?, &context.stop)?);
     let backup = repository.chosen()?;

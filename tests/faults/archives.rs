@@ -5,6 +5,7 @@ use std::path::Path;
 
 use metaferry_codecs::archive::{Manifest, Packer, Trailer, Unpacker, sha256};
 use metaferry_codecs::juicefs::{JuiceFs, Kind};
+use metaferry_codecs::system::Advance;
 use metaferry_engines::archive::ArchiveSource;
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
 use metaferry_pipeline::copy::{self, Options};
@@ -30,6 +31,7 @@ fn options() -> Options {
         spill: SpillDir::default(),
         keep_secrets: false,
         keep_counters: false,
+        advance: Advance::default(),
         mend: false,
         skip_damaged: false,
         prove: false,

@@ -8,6 +8,7 @@ pub(crate) mod redis;
 pub(crate) mod run;
 pub(crate) mod sql;
 pub(crate) mod tree;
+pub(crate) mod volume;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -21,7 +21,7 @@ fn together(url: &str, agent_every: &str, client_every: &str) -> (usize, usize) 
     let folder = Folder::new();
     juicefs(&["format", url, "shared", "--bucket", &folder.path("bucket/")]);
     let repository = format!("repo+file://{}", folder.path("repository"));
-    let mount = Mount::with(&folder, url, &["--backup-meta", client_every]);
+    let mount = Mount::with(&folder, url, &["--backup-meta", client_every], &[]);
     std::fs::create_dir(mount.path("some")).unwrap();
     let agent = Agent::start(&folder, "agent", &[url, &repository, "--every", agent_every, "--verify-every", "0s"]);
     let begun = Instant::now();

@@ -131,16 +131,16 @@ impl Mount {
     /// Mounts what is there, with blocks in a folder of the tests.
     #[track_caller]
     pub(super) fn new(folder: &Folder, url: &str) -> Self {
-        Self::with(folder, url, &[])
+        Self::with(folder, url, &[], &[])
     }
 
-    /// The same with further options.
+    /// As [`Self::new`], with further options and variables in its environment.
     #[track_caller]
-    pub(super) fn with(folder: &Folder, url: &str, options: &[&str]) -> Self {
+    pub(super) fn with(folder: &Folder, url: &str, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let point = PathBuf::from(folder.path("mount"));
         std::fs::create_dir_all(&point).unwrap();
-        let args = [&["mount", url, point.to_str().unwrap(), "--enable-xattr"][..], options].concat();
-        let mut command = own_client(folder, &args);
+        let mut command = own_client(folder, &["mount", url, point.to_str().unwrap(), "--enable-xattr"]);
+        command.args(options).envs(variables.iter().copied());
         let log = std::fs::File::create(folder.path("mount.log")).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let mut mount = Self { client: command.spawn().unwrap(), point };

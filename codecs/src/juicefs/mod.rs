@@ -16,6 +16,7 @@ pub mod redis_keys;
 pub mod secret;
 mod selection;
 pub mod setting;
+pub mod storage;
 pub mod tables;
 mod types;
 

@@ -11,6 +11,8 @@ const WHAT: &str = "setting";
 /// What JuiceFS writes in a dump where a secret was.
 pub const REMOVED: &str = "removed";
 const SECRETS: [&str; 3] = ["SecretKey", "SessionToken", "EncryptKey"];
+/// Those that open the object storage (`redis.go: DumpMeta`).
+const STORE_SECRETS: [&str; 2] = ["SecretKey", "SessionToken"];
 /// What the PEM form of a private key has where a passphrase protects it.
 const PROTECTED: &str = "ENCRYPTED";
 /// The newest metadata format that is understood (`interface.go: MaxVersion`).
@@ -65,7 +67,7 @@ pub fn read(document: &[u8]) -> Result<Summary> {
     Ok(summary)
 }
 
-fn parse(document: &[u8]) -> Result<Map<String, Value>> {
+pub(super) fn parse(document: &[u8]) -> Result<Map<String, Value>> {
     match serde_json::from_slice(document) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Error::malformed(WHAT, "it is no JSON object")),
@@ -93,6 +95,28 @@ pub fn strip_secrets(document: &mut Vec<u8>) -> Result<Vec<&'static str>> {
         }
     }
     if !stripped.is_empty() || has_twice(document) {
+        *document = go_text(&fields);
+    }
+    Ok(stripped)
+}
+
+/// Replaces what opens the object storage by `removed`, as a dump of JuiceFS does, and says how many secrets that were. The
+/// key for data encryption stays.
+///
+/// # Errors
+/// What is no JSON object.
+pub fn strip_store_secrets(document: &mut Vec<u8>) -> Result<u64> {
+    let mut fields = parse(document)?;
+    let mut stripped = 0;
+    for (found, value) in fields.iter_mut() {
+        let is_meant = STORE_SECRETS.into_iter().any(|name| name.eq_ignore_ascii_case(found));
+        let Value::String(secret) = value else { continue };
+        if is_meant && !secret.is_empty() && secret != REMOVED {
+            REMOVED.clone_into(secret);
+            stripped += 1;
+        }
+    }
+    if stripped > 0 || has_twice(document) {
         *document = go_text(&fields);
     }
     Ok(stripped)

@@ -15,5 +15,5 @@ mod totals;
 mod tree;
 
 pub use listing::{Listing, ListingSink};
-pub use sink::{JsonOptions, JsonSink};
+pub use sink::{JsonOptions, JsonSink, Secrets};
 pub use source::JsonSource;

@@ -78,6 +78,12 @@ impl Printer {
         })
     }
 
+    /// Prints names, targets and values in ASCII alone, where that is asked.
+    pub(super) fn ascii(mut self, ascii: bool) -> Self {
+        self.writer.ascii = ascii;
+        self
+    }
+
     /// The text of a page.
     pub(super) fn print(&mut self, page: &Page) -> Result<Text> {
         self.writer.indent = page.indent;

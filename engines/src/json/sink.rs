@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use metaferry_codecs::juicefs::dump::Head;
-use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE};
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, ROOT_INODE, TRASH_INODE, setting};
 use metaferry_codecs::system::Finding;
 use metaferry_pipeline::preflight::{Outlook, Remark};
 use metaferry_pipeline::spill::{SpillDir, Spot};
@@ -19,11 +19,25 @@ use super::sieve::sift;
 use super::tree::{Page, Walk};
 use crate::output::{Destination, Output};
 
+/// What becomes of the secrets of a volume in its dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// They stay.
+    Kept,
+    /// They are taken out.
+    TakenOut,
+    /// Those that open the object storage are taken out, and the key for its data stays, as in a dump of JuiceFS's own.
+    KeyKept,
+}
+
 /// How a dump is written.
 #[derive(Debug, Clone)]
 pub struct JsonOptions {
-    /// Leave secrets in it.
-    pub keep_secrets: bool,
+    /// What becomes of secrets.
+    pub secrets: Secrets,
+    /// Write names, targets and values in ASCII alone, though JuiceFS does not: it damages some of the others where it loads
+    /// what is compressed.
+    pub ascii: bool,
     /// Leave out the tree of the trash.
     pub skip_trash: bool,
     /// Workers that print.
@@ -60,7 +74,7 @@ impl Sink<JuiceFs> for JsonSink {
             works_out: KindSet::NONE,
             mends: false,
             defaults: false,
-            strips_secrets: !self.options.keep_secrets,
+            strips_secrets: self.options.secrets == Secrets::TakenOut,
         }
     }
 
@@ -93,10 +107,16 @@ impl Sink<JuiceFs> for JsonSink {
         let output = self.output.ok_or_else(|| bug("a JSON dump is committed before it is prepared"))?;
         let Batch::Setting(rows) = &commit.seal else { return Err(bug("the seal is no setting")) };
         head.setting = rows.first().map(|row| row.document.0.clone()).unwrap_or_default();
-        let mut writing = Writing { output, shelves, rules, threads: self.options.threads, stop: self.stop };
+        let mut stripped = 0;
+        if self.options.secrets == Secrets::KeyKept {
+            stripped = setting::strip_store_secrets(&mut head.setting)?;
+        }
+        let JsonOptions { threads, ascii, .. } = self.options;
+        let mut writing = Writing { output, shelves, rules, threads, ascii, stop: self.stop };
         writing.head(&head)?;
         let trash = [("Trash", TRASH_INODE)].into_iter().filter(|_| !self.options.skip_trash);
-        writing.trees([("FSTree", ROOT_INODE)].into_iter().chain(trash))
+        let findings = writing.trees([("FSTree", ROOT_INODE)].into_iter().chain(trash))?;
+        Ok(Findings { stripped, ..findings })
     }
 }
 
@@ -106,6 +126,7 @@ struct Writing {
     shelves: Shelves,
     rules: Arc<Rules>,
     threads: usize,
+    ascii: bool,
     stop: Stop,
 }
 
@@ -131,14 +152,14 @@ impl Writing {
     fn trees(mut self, trees: impl Iterator<Item = (&'static str, u64)>) -> Result<Findings> {
         let counts = Arc::new(Counts::default());
         let (shelves, rules) = (self.shelves.clone(), Arc::clone(&self.rules));
-        let printing = Arc::clone(&counts);
+        let (printing, ascii) = (Arc::clone(&counts), self.ascii);
         let worker = move || {
             let (shelves, rules, counts) = (shelves.clone(), Arc::clone(&rules), Arc::clone(&printing));
             let mut printer = None;
             move |page: Page| {
                 let printer = match &mut printer {
                     Some(printer) => printer,
-                    none => none.insert(Printer::new(&shelves, &rules, &counts)?),
+                    none => none.insert(Printer::new(&shelves, &rules, &counts)?.ascii(ascii)),
                 };
                 printer.print(&page)
             }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metaferry_codecs::juicefs::{JuiceFs, Kind, redis_keys as keys};
+use metaferry_codecs::juicefs::{Batch, Document, JuiceFs, Kind, Setting, redis_keys as keys};
 use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{About, Error, ErrorKind, Guarantee, KindSet, Result, Snapshot, Source, Stop};
@@ -52,16 +52,23 @@ impl Source<JuiceFs> for RedisSource {
         Reading { address: self.address, options: self.options, readers, sealed: true, stop }.open(connection, volume)
     }
 
+    fn seal(self: Box<Self>, stop: &Stop) -> Result<Option<Batch>> {
+        let mut connection = Connection::open(&self.address, stop)?;
+        let volume = Volume::at(self.address.database(), connection.prefix());
+        let document = Document(must_be_volume(&mut connection, &volume)?);
+        Ok(Some(vec![Setting { document }].into()))
+    }
+
     fn outlook(&self, _rooms: &[Room<Kind>], stop: &Stop) -> Result<Outlook<Kind>> {
         preflight::source(&self.address, !self.options.scan, stop)
     }
 }
 
-/// A server that holds no setting holds no volume.
-pub(super) fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<()> {
+/// A server that holds no setting holds no volume; the setting.
+pub(super) fn must_be_volume(connection: &mut Connection, volume: &Volume) -> Result<Vec<u8>> {
     let setting = connection.command(&[b"GET", &volume.key(keys::SETTING)])?;
-    if setting.bytes().is_some_and(|setting| !setting.is_empty()) {
-        return Ok(());
+    if let Some(setting) = setting.bytes().filter(|setting| !setting.is_empty()) {
+        return Ok(setting.to_vec());
     }
     let count = connection.command(&[b"DBSIZE"])?.integer().unwrap_or(0);
     let name = connection.name();

@@ -1,26 +1,19 @@
 //! The address of a repository: where it is, and which of its backups is meant. Secrets have no place in it.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use metaferry_pipeline::{Error, Result};
-use url::Url;
+
+use crate::objects::Address;
 
 const SCHEME: &str = "repo+";
 
 /// Where a repository is, and which of its backups is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryAddress {
-    pub(super) place: Place,
+    pub(super) place: Address,
     /// Which backup.
     pub which: Which,
-}
-
-/// Where objects are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    Folder(PathBuf),
-    S3 { bucket: String, prefix: String, endpoint: Option<String>, region: Option<String> },
 }
 
 /// Which of several backups.
@@ -54,12 +47,7 @@ impl RepositoryAddress {
             Error::config(format!("{text} is no address of a repository"))
                 .hint("repo+file:///folder or repo+s3://bucket/prefix?endpoint=…&region=…")
         };
-        let (kind, rest) = text.strip_prefix(SCHEME).and_then(|text| text.split_once("://")).ok_or_else(unknown)?;
-        let place = match kind {
-            "file" if !rest.is_empty() => Place::Folder(PathBuf::from(rest)),
-            "s3" => s3(&format!("{kind}://{rest}"))?,
-            _ => return Err(unknown()),
-        };
+        let place = Address::parse(text.strip_prefix(SCHEME).unwrap_or_default())?.ok_or_else(unknown)?;
         Ok(Self { place, which })
     }
 
@@ -68,25 +56,6 @@ impl RepositoryAddress {
     pub fn meaning(&self, which: Which) -> Self {
         Self { place: self.place.clone(), which }
     }
-}
-
-fn s3(text: &str) -> Result<Place> {
-    let wrong = |why: String| Error::config(format!("repo+{text}: {why}"));
-    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("keys have no place in it".to_owned())
-            .hint("give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
-    }
-    let bucket = url.host_str().ok_or_else(|| wrong("it names no bucket".to_owned()))?.to_owned();
-    let (mut endpoint, mut region) = (None, None);
-    for (name, value) in url.query_pairs() {
-        match name.as_ref() {
-            "endpoint" => endpoint = Some(value.into_owned()),
-            "region" => region = Some(value.into_owned()),
-            other => return Err(wrong(format!("the parameter {other} is not known"))),
-        }
-    }
-    Ok(Place::S3 { bucket, prefix: url.path().trim_matches('/').to_owned(), endpoint, region })
 }
 
 impl Which {
@@ -110,17 +79,7 @@ impl Which {
 
 impl fmt::Display for RepositoryAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Folder(path) => write!(f, "{SCHEME}file://{}", path.display())?,
-            Place::S3 { bucket, prefix, endpoint, region } => {
-                write!(f, "{SCHEME}s3://{bucket}/{prefix}")?;
-                let parameters = [("endpoint", endpoint), ("region", region)];
-                let given = parameters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-                for (number, (name, value)) in given.enumerate() {
-                    write!(f, "{}{name}={value}", if number == 0 { '?' } else { '&' })?;
-                }
-            }
-        }
+        write!(f, "{SCHEME}{}", self.place)?;
         match &self.which {
             Which::Newest => Ok(()),
             Which::At(which) | Which::Id(which) => write!(f, "@{which}"),

@@ -12,8 +12,8 @@ use metaferry_codecs::repository::{LEASE_NAME, Lease as Text};
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 
 use super::RepositoryAddress;
-use super::address::Place;
-use super::store::{Condition, Conditional, Store};
+use super::opened::store;
+use crate::objects::{Address, Condition, Conditional, Store};
 
 /// How long a lease is good for, in seconds, unless it is renewed.
 const LIFE: i64 = 120;
@@ -56,8 +56,8 @@ impl Lease {
     pub fn take(address: &RepositoryAddress, holder: &str, stop: &Stop) -> Result<Taking> {
         let text = Text { holder: holder.to_owned(), until: moment(LIFE), turn: String::new() };
         match &address.place {
-            Place::Folder(folder) => take_file(folder.join(LEASE_NAME), text),
-            Place::S3 { .. } => take_object(Box::new(Store::open(address, stop)?), text),
+            Address::Folder(folder) => take_file(folder.join(LEASE_NAME), text),
+            Address::S3 { .. } => take_object(Box::new(store(address, stop)?), text),
         }
     }
 
@@ -67,7 +67,7 @@ impl Lease {
     /// Those of the store.
     pub fn holder(address: &RepositoryAddress, stop: &Stop) -> Result<Option<String>> {
         match &address.place {
-            Place::Folder(folder) => {
+            Address::Folder(folder) => {
                 let path = folder.join(LEASE_NAME);
                 let Ok(mut file) = File::open(&path) else { return Ok(None) };
                 match file.try_lock_shared() {
@@ -76,8 +76,8 @@ impl Lease {
                     Err(TryLockError::Error(cause)) => Err(failed(&path, cause)),
                 }
             }
-            Place::S3 { .. } => {
-                let found = Store::open(address, stop)?.find(LEASE_NAME, MAX_HEADER)?;
+            Address::S3 { .. } => {
+                let found = store(address, stop)?.find(LEASE_NAME, MAX_HEADER)?;
                 let text = found.map(|text| Text::read(&text)).transpose()?;
                 Ok(text.filter(is_held).map(|text| text.holder))
             }

@@ -14,7 +14,6 @@ mod prune;
 pub mod retention;
 mod sink;
 mod source;
-mod store;
 
 pub use address::{RepositoryAddress, Which};
 pub use hurt::hurt;

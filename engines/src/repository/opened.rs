@@ -13,8 +13,8 @@ use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 use zeroize::Zeroizing;
 
-use super::store::Store;
 use super::{RepositoryAddress, RepositoryKeys, Which};
+use crate::objects::{Address, Store};
 
 pub(super) const MANIFESTS: &str = "manifests";
 pub(super) const PACKS: &str = "packs";
@@ -60,10 +60,11 @@ impl Repository {
     /// # Errors
     /// Those of the store; a newer format.
     pub fn find(address: &RepositoryAddress, keys: &RepositoryKeys, stop: &Stop) -> Result<Option<Self>> {
-        if !Store::may_be_there(address, CONFIG_NAME) {
+        // Whoever opens a folder makes it.
+        if matches!(&address.place, Address::Folder(path) if !path.join(CONFIG_NAME).exists()) {
             return Ok(None);
         }
-        let store = Arc::new(Store::open(address, stop)?);
+        let store = Arc::new(store(address, stop)?);
         let Some(text) = store.find(CONFIG_NAME, MAX_HEADER)? else { return Ok(None) };
         let config = Config::read(&text).map_err(|error| Error::from(error).at(store.shown()))?;
         let vault = match &config.wrapped_key {
@@ -105,7 +106,7 @@ impl Repository {
         getrandom::fill(master.as_mut_slice()).map_err(failed)?;
         let wrapped_key = keys.are_given().then(|| keys.wrap(&master)).transpose()?;
         // Where another was first, its config is the one.
-        Store::open(address, stop)?.put_new(CONFIG_NAME, Config { id, created: now(), wrapped_key }.write())?;
+        store(address, stop)?.put_new(CONFIG_NAME, Config { id, created: now(), wrapped_key }.write())?;
         Self::open(address, keys, stop)
     }
 
@@ -321,6 +322,11 @@ impl Repository {
     pub fn verified(&self) -> Result<BTreeMap<String, String>> {
         self.marks(VERIFIED)
     }
+}
+
+/// What is at an address; nothing is read yet.
+pub(super) fn store(address: &RepositoryAddress, stop: &Stop) -> Result<Store> {
+    Store::open(&address.place.service()?, address.meaning(Which::Newest).to_string(), stop)
 }
 
 fn read_manifest<S: System>(store: &Store, vault: &Vault, name: &str) -> Result<Manifest<S::Kind>> {

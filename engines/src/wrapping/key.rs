@@ -24,13 +24,21 @@ impl EnvelopeKey {
     /// # Errors
     /// What is no private RSA key, needs another passphrase, or is used with an algorithm that is not supported.
     pub fn read(path: &Path, algorithm: &str, passphrase: Option<&[u8]>) -> Result<Self> {
-        let algorithm = Algorithm::named(algorithm).map_err(|error| Error::config(error.to_string()))?;
-        let name = path.display();
+        let name = format!("the key {}", path.display());
         let mut pem = Zeroizing::new(Vec::new());
         let read = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut pem));
-        read.map_err(|cause| Error::config(format!("the key {name} cannot be read")).because(cause))?;
-        let key = PrivateKey::read(&pem, passphrase).map_err(|error| {
-            let refused = Error::config(format!("the key {name}: {error}"));
+        read.map_err(|cause| Error::config(format!("{name} cannot be read")).because(cause))?;
+        Self::of(&pem, &name, algorithm, passphrase)
+    }
+
+    /// The private key in a PEM text, which messages call `name`.
+    ///
+    /// # Errors
+    /// As [`EnvelopeKey::read`].
+    pub fn of(pem: &[u8], name: &str, algorithm: &str, passphrase: Option<&[u8]>) -> Result<Self> {
+        let algorithm = Algorithm::named(algorithm).map_err(|error| Error::config(error.to_string()))?;
+        let key = PrivateKey::read(pem, passphrase).map_err(|error| {
+            let refused = Error::config(format!("{name}: {error}"));
             match error {
                 KeyError::NeedsPassphrase => refused.hint("set the environment variable JFS_RSA_PASSPHRASE"),
                 KeyError::WrongPassphrase => refused.hint("correct the environment variable JFS_RSA_PASSPHRASE"),

@@ -5,11 +5,13 @@ mod gzip;
 mod key;
 mod layer;
 mod peeked;
+mod sealing;
 mod unwrap;
 mod writer;
 
 pub use key::EnvelopeKey;
 pub use layer::Layer;
+pub use sealing::Sealing;
 pub use unwrap::{Unwrapped, unwrap};
 pub use writer::{Compression, Compressor};
 

@@ -7,7 +7,7 @@ use metaferry_codecs::juicefs::{
 };
 
 use super::*;
-use metaferry_codecs::system::Batch as _;
+use metaferry_codecs::system::{Advance, Batch as _};
 
 use crate::copy::{Options, Report, copy};
 use crate::memory::Memory;
@@ -105,6 +105,7 @@ fn options(skip_damaged: bool) -> Options {
         spill: SpillDir::default(),
         keep_secrets: false,
         keep_counters: false,
+        advance: Advance::default(),
         mend: false,
         skip_damaged,
         prove: true,

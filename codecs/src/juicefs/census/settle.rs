@@ -4,7 +4,7 @@ use super::parents::{Lanes, node_of};
 use super::{Census, LINK, Rule, section};
 use crate::juicefs::kinds::{Batch, Counter, DirStat, Links, Node, Parent, SliceRef};
 use crate::juicefs::{ROOT_INODE, TRASH_INODE, counter};
-use crate::system::{Finding, Outcome, Sums};
+use crate::system::{Advance, Finding, Outcome, Sums};
 
 /// Rows in a batch that a census emits.
 const BATCH_ROWS: usize = 4096;
@@ -316,9 +316,36 @@ impl<E> Settling<'_, E> {
                 self.found("counter", true, format!("counter {text}: {before} is stored, {right} is right"))?;
             }
         }
+        if self.census.options.mend && !self.census.options.keep_counters {
+            self.advance(&mut counters)?;
+        }
         counters.sort_by(|one, other| one.name.cmp(&other.name));
         if self.census.works_out() && !counters.is_empty() {
             (self.emit)(Outcome::Derived(counters.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the next inode and the next slice on, past what may have been handed out after these rows were read.
+    fn advance(&mut self, counters: &mut Vec<Counter>) -> Result<(), E> {
+        let Advance { nodes, objects, largest_object } = self.census.options.advance;
+        let after_largest = if largest_object > 0 { largest_object.saturating_add(1) } else { 0 };
+        for (name, least, by, most) in [
+            (counter::NEXT_INODE, 0, nodes, TRASH_INODE - 1),
+            (counter::NEXT_CHUNK, after_largest, objects, i64::MAX.unsigned_abs()),
+        ] {
+            let stored = counters.iter_mut().find(|row| row.name == name);
+            let before = counter::at_least_first(name, stored.as_ref().map_or(0, |row| row.value));
+            let after = before.unsigned_abs().max(least).saturating_add(by).min(most).cast_signed().max(before);
+            if after == before {
+                continue;
+            }
+            match stored {
+                Some(row) => row.value = after,
+                None => counters.push(Counter { name: name.to_vec(), value: after }),
+            }
+            let text = format!("counter {}: moved on from {before} to {after}", String::from_utf8_lossy(name));
+            self.found("next number", true, text)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Censuses of small volumes: right ones, broken ones, and what is mended.
 
+mod advance;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -151,8 +153,7 @@ fn a_mending_census_gives_back_what_is_right() {
     nodes[1].nlink = 1;
     let Batch::Counter(counters) = &mut stale[6] else { unreachable!() };
     counters[4].value = 0;
-    let outcomes =
-        run(&stale, CensusOptions { mend: true, amend: true, defaults: true, keep_counters: false, partial: false });
+    let outcomes = run(&stale, CensusOptions { mend: true, amend: true, defaults: true, ..CensusOptions::default() });
     let derived: Vec<_> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -189,13 +190,13 @@ fn counters_are_kept_when_asked() {
     counters[4].value = 7;
     let mut kept = counters.clone();
     kept.sort_by(|one, other| one.name.cmp(&other.name));
-    let outcomes =
-        run(&stale, CensusOptions { mend: true, amend: false, defaults: false, keep_counters: true, partial: false });
+    let outcomes = run(&stale, CensusOptions { mend: true, keep_counters: true, ..CensusOptions::default() });
     assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Derived(Batch::Counter(rows)) if *rows == kept)));
 }
 
-const MENDING: CensusOptions =
-    CensusOptions { mend: true, amend: true, defaults: false, keep_counters: false, partial: false };
+fn mending() -> CensusOptions {
+    CensusOptions { mend: true, amend: true, ..CensusOptions::default() }
+}
 
 /// What is amended, as lines of JSON, and what is found.
 fn mended(batches: &[Batch]) -> (Vec<[String; 2]>, Vec<String>) {
@@ -206,7 +207,7 @@ fn mended(batches: &[Batch]) -> (Vec<[String; 2]>, Vec<String>) {
         String::from_utf8(text).unwrap().trim_end().to_owned()
     };
     let (mut amended, mut found) = (Vec::new(), Vec::new());
-    for outcome in run(batches, MENDING) {
+    for outcome in run(batches, mending()) {
         match outcome {
             Outcome::Amend { before, after } => amended.push([text(&before), text(&after)]),
             Outcome::Found(finding) => {
@@ -341,7 +342,7 @@ fn directories_move_with_their_edge_and_what_is_open_or_lost_is_left_alone() {
     open.push(vec![Sustained { sid: 1, inode: 2 }].into());
     open.push(vec![counter("nextSession", 1)].into());
     assert_eq!(mended(&open).0, Vec::<[String; 2]>::new());
-    let lost = run(&linked(1, 1, &[], &[parent(2, 1, 1)]), MENDING);
+    let lost = run(&linked(1, 1, &[], &[parent(2, 1, 1)]), mending());
     let found =
         |outcome: &Outcome<Batch>| matches!(outcome, Outcome::Found(found) if found.sort == "node without edge");
     assert!(lost.iter().any(found));

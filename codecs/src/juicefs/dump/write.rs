@@ -2,7 +2,7 @@
 //! gives the entries in the order of the tree, children by name.
 
 use super::AclRole;
-use super::escape::escape;
+use super::escape::{escape, escape_ascii};
 use crate::field::Field;
 use crate::json::{write_i64, write_u64};
 use crate::juicefs::kinds::{Acl, Node};
@@ -15,6 +15,8 @@ pub struct Writer {
     pub out: Vec<u8>,
     /// How deep the entry at hand lies, in steps of two spaces.
     pub indent: usize,
+    /// Whether names, targets and values are written in ASCII alone, though JuiceFS itself does not.
+    pub ascii: bool,
 }
 
 impl Writer {
@@ -35,7 +37,7 @@ impl Writer {
         self.indent += 2;
         self.line();
         self.out.push(b'"');
-        escape(name, &mut self.out);
+        self.escaped(name);
         self.out.extend_from_slice(b"\": {");
     }
 
@@ -85,7 +87,7 @@ impl Writer {
     /// The target of a symbolic link.
     pub fn symlink(&mut self, target: &[u8]) {
         self.field(b"\"symlink\": \"");
-        escape(target, &mut self.out);
+        self.escaped(target);
         self.out.push(b'"');
     }
 
@@ -101,7 +103,11 @@ impl Writer {
             go_string(name, &mut self.out);
             self.out.extend_from_slice(b",\"value\":");
             let mut text = Vec::with_capacity(value.len());
-            escape(value, &mut text);
+            if self.ascii {
+                escape_ascii(value, &mut text)
+            } else {
+                escape(value, &mut text)
+            }
             go_string(&text, &mut self.out);
             self.out.push(b'}');
         }
@@ -179,6 +185,10 @@ impl Writer {
         self.line();
         self.out.push(b'}');
         self.indent = self.indent.saturating_sub(2);
+    }
+
+    fn escaped(&mut self, raw: &[u8]) {
+        if self.ascii { escape_ascii(raw, &mut self.out) } else { escape(raw, &mut self.out) }
     }
 
     fn field(&mut self, begin: &[u8]) {

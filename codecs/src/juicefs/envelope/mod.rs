@@ -26,6 +26,9 @@ const WRAPPED_BYTES: std::ops::RangeInclusive<usize> = 64..=2048;
 /// The longest beginning of an envelope, up to its first byte of ciphertext.
 pub const MAX_HEADER: usize = LENGTHS + 2048 + NONCE_BYTES;
 
+/// How much longer an envelope is than its header and its content, in bytes.
+pub const TRAILER: usize = TAG_BYTES;
+
 /// How the data of an envelope is encrypted; the envelope itself does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Algorithm {

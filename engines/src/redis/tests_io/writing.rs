@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use metaferry_codecs::Tally;
 use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, Links};
-use metaferry_codecs::system::{Batch as _, Class, System};
+use metaferry_codecs::system::{Advance, Batch as _, Class, System};
 use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{
     About, Commit, Error, ErrorKind, Findings, Guarantee, KindSet, Loader, Monitor, Needs, Result, Sink, Snapshot,
@@ -28,6 +28,7 @@ fn options() -> copy::Options {
         spill: SpillDir::default(),
         keep_secrets: true,
         keep_counters: true,
+        advance: Advance::default(),
         skip_damaged: false,
         prove: true,
         mend: false,

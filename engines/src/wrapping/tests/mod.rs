@@ -2,6 +2,7 @@
 
 mod keys;
 mod reading;
+mod sealing;
 mod writing;
 
 use std::io::{Cursor, Read, Write};
