@@ -1,7 +1,7 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
 mod keep;
-mod margin;
+mod restore;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use metaferry_codecs::juicefs::tables::Widths;
 pub(crate) use keep::{KeepArgs, seconds};
 
 use crate::agent::AgentArgs;
-pub(crate) use margin::MarginArgs;
+pub(crate) use restore::RestoreArgs;
 
 /// Moves file-system metadata between databases, and backs it up, proven equal.
 #[derive(Debug, Parser)]
@@ -269,31 +269,8 @@ pub(crate) enum Command {
         /// The repository, with @ and a moment or an id behind it
         repository: String,
     },
-    /// Copy a backup into an empty engine
-    Restore {
-        /// The repository, with @ and a moment in UTC or an id behind it [default: the newest backup]
-        source: String,
-        /// The empty engine
-        target: String,
-        /// Take one of JuiceFS's own: SOURCE is the volume's engine, or its name's folder in its bucket, such as
-        /// s3://bucket/name, with @ and a moment or a name behind it
-        #[arg(long)]
-        from_volume: bool,
-        #[command(flatten)]
-        margin: MarginArgs,
-        #[command(flatten)]
-        copy: CopyArgs,
-        #[command(flatten)]
-        mend: MendArgs,
-        #[command(flatten)]
-        widen: WidenArgs,
-        /// Read the target back before it is committed, and compare
-        #[arg(long)]
-        verify: bool,
-        /// Set the secret key of the object storage to what is in this file, in the form the volume uses
-        #[arg(long, value_name = "FILE")]
-        secret_key_file: Option<PathBuf>,
-    },
+    /// Copy a backup into an empty engine, or into a file
+    Restore(Box<RestoreArgs>),
     /// Tell what stands in the way of a copy and what it costs, without writing anything
     Preflight {
         /// The engine or file to copy

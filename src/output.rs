@@ -119,7 +119,7 @@ impl Printer {
     }
 
     /// The verdict of a verification.
-    pub(crate) fn verdict(&self, verdict: &Verdict<JuiceFs>, took: Duration) {
+    pub(crate) fn verdict(&self, verdict: &Verdict<JuiceFs>, moved_on: &[(String, u64)], took: Duration) {
         let classes = |class| verdict.differences.iter().filter(|difference| difference.2 == class).count();
         let (primary, derived) = (classes(Class::Primary), classes(Class::Derived));
         if self.json {
@@ -129,13 +129,19 @@ impl Printer {
                 .map(|row| json!({ "kind": row.kind, "class": format!("{:?}", row.judgement).to_lowercase(), "left": row.left, "right": row.right }))
                 .collect();
             return self.line(json!({
-                "version": 1, "event": "verdict", "equal": verdict.differences.is_empty(), "seconds": took.as_secs_f64(),
+                "version": 1, "event": "verdict", "equal": verdict.differences.is_empty() || !moved_on.is_empty(),
+                "moved_on": moved_on.iter().cloned().collect::<BTreeMap<_, _>>(), "seconds": took.as_secs_f64(),
                 "left": about(&verdict.left), "right": about(&verdict.right),
                 "left_tally": cell(&verdict.left_tally.total()), "right_tally": cell(&verdict.right_tally.total()),
                 "primary_buckets": primary, "derived_buckets": derived, "rows_differing": verdict.differing.total(),
                 "primary_rows": verdict.differing.primary, "derived_rows": verdict.differing.derived,
                 "mended_rows": verdict.differing.mended, "rows": rows,
             }));
+        }
+        if !moved_on.is_empty() {
+            let moved: Vec<_> = moved_on.iter().map(|(name, by)| format!("{name} is {by} ahead")).collect();
+            return self
+                .line(format!("equal but for the next numbers, as a restore leaves them: {}", moved.join(", ")));
         }
         for row in &verdict.rows {
             let class = match row.judgement {

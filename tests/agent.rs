@@ -16,7 +16,7 @@ use metaferry_pipeline::Stop;
 use serde_json::Value;
 
 use crate::kit::engine::{at_once, loaded};
-use crate::kit::run::until;
+use crate::kit::run::{children, kill, kill_all, until};
 use crate::kit::{Folder, expect, metaferry};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,25 +87,13 @@ impl Agent {
 
     /// Kills it, and whatever works for it.
     fn kill(mut self) {
-        let turns = self.turns();
-        self.child.kill().unwrap();
-        // One that has ended by itself is as well.
-        for turn in turns {
-            kill(&turn);
-        }
-        self.child.wait().unwrap();
+        kill_all(&mut self.child);
     }
 
     /// The processes that work for it.
     fn turns(&self) -> Vec<String> {
-        let id = self.child.id();
-        let turns = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        turns.split_whitespace().map(str::to_owned).collect()
+        children(self.child.id())
     }
-}
-
-fn kill(process: &str) -> bool {
-    Command::new("kill").args(["-KILL", process]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 impl Drop for Agent {
@@ -260,7 +248,7 @@ fn a_turn_ends_with_its_agent() {
     expect(0, &["load", "synthetic://?files=100000&seed=7", &source]);
     let args = [source.as_str(), &repository, "--every", "1h", "--threads", "1"];
     let mut agent = Agent::start(&folder, "agent", &args);
-    until("it has a turn", || !agent.turns().is_empty());
+    until("something is there", || std::path::Path::new(&folder.path("repository/lease")).exists());
     let turn = agent.turns().remove(0);
     agent.child.kill().unwrap();
     let path = format!("/proc/{turn}/cmdline");

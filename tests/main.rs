@@ -26,6 +26,7 @@ mod pooler;
 mod postgres;
 mod preflight;
 mod repository;
+mod restore;
 mod s3;
 mod trash;
 mod volume_backups;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use metaferry_codecs::juicefs::setting;
 use serde_json::Value;
 
+use crate::kit::run::kill_all;
 use crate::kit::volume::{reset, same_tree};
 use crate::kit::{Folder, expect, expect_error};
 
@@ -325,54 +326,65 @@ fn carry(mut client: TcpStream, server: u16, (number, oddity): (u64, Oddity)) ->
 #[test]
 #[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
 fn agents_killed_at_random_before_a_store_that_fails_leave_backups_that_restore() {
-    let (folder, moto) = (Folder::new(), Moto::start());
-    let failing = Odd::before(moto.port, Oddity::Fails);
+    let folder = Folder::new();
     let source = folder.sqlite("volume.db");
-    let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{}&", failing.port));
     expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
+    let database = rusqlite::Connection::open(folder.path("volume.db")).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    let touched = |step: u64| {
+        let touch = "UPDATE jfs_node SET mtime = mtime + 1 WHERE inode % 97 = ?1";
+        database.execute(touch, [i64::try_from(step % 97).unwrap()]).unwrap();
+    };
+    let backups = agents_killed_at_random(&source, Duration::from_secs(25), touched);
+    assert!(backups >= 3, "{backups} backups");
+}
+
+/// Two agents with a period of a second back a volume up into a store that fails one call in twenty, and are killed over and
+/// over, while something writes. Every backup restores and is proven; how many there are.
+pub(crate) fn agents_killed_at_random(source: &str, length: Duration, mut write: impl FnMut(u64)) -> usize {
+    let moto = Moto::start();
+    let failing = Odd::before(moto.port, Oddity::Fails);
+    let repository = moto.url().replace(&format!(":{}&", moto.port), &format!(":{}&", failing.port));
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_metaferry"));
-        command.args(["agent", &source, &repository, "--every", "1s", "--keep-last", "5", "--verify-every", "5s"]);
+        command.args(["agent", source, &repository, "--every", "1s", "--keep-last", "60", "--verify-every", "5s"]);
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
-    let database = rusqlite::Connection::open(source.strip_prefix("sqlite3://").unwrap()).unwrap();
-    database.busy_timeout(PATIENCE).unwrap();
     let begun = Instant::now();
-    let mut agents: Vec<_> = (0..2).map(|_| (start(), Duration::ZERO)).collect();
+    let (mut agents, mut killed) = ((0..2).map(|_| (start(), Duration::ZERO)).collect::<Vec<_>>(), 0);
     for step in 0_u64.. {
-        database
-            .execute("UPDATE jfs_node SET mtime = mtime + 1 WHERE inode % 97 = ?1", [i64::try_from(step % 97).unwrap()])
-            .unwrap();
+        write(step);
         std::thread::sleep(Duration::from_millis(50));
         for (number, (agent, since)) in (0_u64..).zip(&mut agents) {
             // They live for some seconds, and never as long as before.
             if begun.elapsed() > *since + Duration::from_millis(2500 + (step * 7919 + number * 1237) % 1500) {
-                agent.kill().unwrap();
-                agent.wait().unwrap();
+                kill_all(agent);
                 // As if the lease of the dead had run out.
                 moto.put(
                     "some/volume/lease",
                     "{\"lease\":{\"format\":1,\"holder\":\"dead\",\"until\":\"2001-01-31T12:00:00Z\",\"turn\":\"\"}}\n",
                 );
-                (*agent, *since) = (start(), begun.elapsed());
+                (*agent, *since, killed) = (start(), begun.elapsed(), killed + 1);
             }
         }
-        if begun.elapsed() > Duration::from_secs(25) {
+        if begun.elapsed() > length {
             break;
         }
     }
-    for (agent, _) in &mut agents {
-        agent.kill().unwrap();
-        agent.wait().unwrap();
-    }
+    agents.iter_mut().for_each(|(agent, _)| kill_all(agent));
     let listed = Moto::expect(0, &["backups", "--json", &moto.url()]);
     let names = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["name"].clone());
     let names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
-    println!("{} backups are there", names.len());
-    assert!(names.len() >= 3, "{names:?}");
     for name in &names {
         // In a URL with parameters, the moment comes last.
-        Moto::expect(0, &["verify", "--deep", &format!("{}@{name}", moto.url())]);
+        let output = Moto::metaferry(&["verify", "--deep", &format!("{}@{name}", moto.url())]);
+        let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 3)) && told.contains("proven: "), "{name}: {told}");
+        // A client writes statistics of directories some time after what they count.
+        let mut found = told.lines().filter(|line| line.starts_with("found: "));
+        assert!(found.all(|line| line.ends_with(" of directory statistics")), "{name}: {told}");
     }
+    println!("{killed} agents were killed, {} backups are there, and all of them restore", names.len());
+    names.len()
 }

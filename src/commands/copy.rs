@@ -74,7 +74,8 @@ pub(crate) fn convert(context: &Context, source: &str, target: &str, into: &Into
     into_file(context, "convert", (&source, target), into)
 }
 
-fn into_file(
+/// Any source into a file.
+pub(crate) fn into_file(
     context: &Context,
     verb: &'static str,
     (source, target): (&Place, Place),

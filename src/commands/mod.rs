@@ -68,11 +68,7 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         }
         Command::Pin { repository } => prune::pin(context, &repository, true),
         Command::Unpin { repository } => prune::pin(context, &repository, false),
-        Command::Restore { source, target, from_volume, margin, copy, mend, widen, verify, secret_key_file } => {
-            let load = copy::Load { mend, widen, verify, strict: false, secret_key_file, advance: Advance::default() };
-            let restore = restore::Restore { copy: &copy, load, from_volume, margin };
-            restore::run(context, &source, &target, restore)
-        }
+        Command::Restore(args) => restore::run(context, &args),
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
         Command::Verify { left, deep: true, .. } => verify::deep(context, &left),
         Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),

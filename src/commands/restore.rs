@@ -1,5 +1,5 @@
 //! restore: a backup into an empty engine, whose next inode and next slice are moved past what may have been handed out
-//! since: the bucket may hold objects of that name.
+//! since: the bucket may hold objects of that name. Or into a file, as it is.
 
 use jiff::Timestamp;
 use metaferry_codecs::juicefs::setting::put_secret;
@@ -10,8 +10,8 @@ use metaferry_pipeline::{Error, Result};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::args::{CopyArgs, MarginArgs};
-use crate::commands::copy::{Load, load_from};
+use crate::args::RestoreArgs;
+use crate::commands::copy::{IntoFile, Load, into_file, load_from};
 use crate::commands::verify::settled;
 use crate::context::Context;
 use crate::open::Place;
@@ -26,14 +26,6 @@ const LEAST: u64 = 1 << 20;
 const INODES_A_SECOND: u64 = 100;
 const SLICES_A_SECOND: u64 = 1000;
 
-/// What a restore is asked.
-pub(crate) struct Restore<'a> {
-    pub(crate) copy: &'a CopyArgs,
-    pub(crate) load: Load,
-    pub(crate) from_volume: bool,
-    pub(crate) margin: MarginArgs,
-}
-
 /// What is restored: a backup, when it was begun, and its volume's bucket where that is known already.
 struct Chosen {
     place: Place,
@@ -41,16 +33,51 @@ struct Chosen {
     bucket: Option<std::sync::Arc<Bucket>>,
 }
 
-/// A backup into an empty engine.
-pub(crate) fn run(context: &Context, source: &str, target: &str, restore: Restore<'_>) -> Result<Outcome> {
-    let target = Place::parse(target)?;
+/// A backup into an empty engine, or into a file.
+pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
+    let RestoreArgs { source, format, copy, mend, widen, verify, secret_key_file, .. } = args;
+    let target = Place::parse(&args.target)?;
+    must_fit(args, &target)?;
+    let chosen = if args.from_volume { of_volume(context, source)? } else { of_repository(context, source)? };
     if !target.is_engine() {
-        return Err(Error::config(format!("{target} is no engine; a restore goes to an engine")));
+        return into_file(context, "restore", (&chosen.place, target), &IntoFile { format: *format, copy });
     }
-    let chosen = if restore.from_volume { of_volume(context, source)? } else { of_repository(context, source)? };
-    let advance = advance(context, &chosen, &restore)?;
-    let load = Load { advance, ..restore.load };
-    load_from(context, "restore", (&chosen.place, target), restore.copy, &load)
+    let advance = advance(context, &chosen, args)?;
+    let load = Load {
+        mend: mend.clone(),
+        widen: *widen,
+        verify: *verify,
+        strict: false,
+        secret_key_file: secret_key_file.clone(),
+        advance,
+    };
+    load_from(context, "restore", (&chosen.place, target), copy, &load)
+}
+
+/// Only an engine hands out numbers, and has what is mended and proven; only a file has a format.
+fn must_fit(args: &RestoreArgs, target: &Place) -> Result<()> {
+    let of_engines = [
+        ("--margin", args.margin.is_some()),
+        ("--scan-bucket", args.scan_bucket),
+        ("--keep-counters", args.mend.keep_counters),
+        ("--mend", args.mend.mend),
+        ("--widen", args.widen.widen),
+        ("--verify", args.verify),
+        ("--secret-key-file", args.secret_key_file.is_some()),
+    ];
+    let of_files = [("--format", args.format.is_some())];
+    let (wrong, where_to): (&[_], _) =
+        if target.is_engine() { (&of_files, "a file") } else { (&of_engines, "an engine") };
+    if let Some((name, _)) = wrong.iter().find(|(_, is_given)| *is_given) {
+        return Err(Error::config(format!("{name} is for a restore into {where_to}: {target} is none")));
+    }
+    match target {
+        Place::File(path) if args.format.is_none() && path.extension().is_some_and(|end| end == "db") => {
+            Err(Error::config(format!("{target} sounds like a database"))
+                .hint(format!("sqlite3://{target} is one; --format archive makes an archive of that name")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn of_volume(context: &Context, source: &str) -> Result<Chosen> {
@@ -70,10 +97,10 @@ fn of_repository(context: &Context, source: &str) -> Result<Chosen> {
 }
 
 /// How far the next numbers are to be moved on, and why: it is told.
-fn advance(context: &Context, chosen: &Chosen, restore: &Restore<'_>) -> Result<Advance> {
-    let Restore { load, margin: MarginArgs { margin, scan_bucket }, .. } = restore;
+fn advance(context: &Context, chosen: &Chosen, args: &RestoreArgs) -> Result<Advance> {
+    let RestoreArgs { margin, scan_bucket, .. } = args;
     let quiet = context.common.quiet;
-    if load.mend.keep_counters {
+    if args.mend.keep_counters {
         if !quiet {
             tell(
                 "note: the next inode and slice are those of the backup: newer objects in the bucket may be written over",
@@ -81,7 +108,7 @@ fn advance(context: &Context, chosen: &Chosen, restore: &Restore<'_>) -> Result<
         }
         return Ok(Advance::default());
     }
-    let largest_object = if *scan_bucket { largest_slice(context, chosen, load)? } else { 0 };
+    let largest_object = if *scan_bucket { largest_slice(context, chosen, args)? } else { 0 };
     let age = age(&chosen.begun);
     let of_age = |rate: u64| margin.unwrap_or_else(|| LEAST.saturating_add(age.saturating_mul(rate)));
     let nodes = of_age(INODES_A_SECOND);
@@ -109,12 +136,12 @@ fn age(begun: &str) -> u64 {
 }
 
 /// The largest slice in the bucket of the volume that is restored.
-fn largest_slice(context: &Context, chosen: &Chosen, load: &Load) -> Result<u64> {
+fn largest_slice(context: &Context, chosen: &Chosen, args: &RestoreArgs) -> Result<u64> {
     if let Some(bucket) = &chosen.bucket {
         return bucket.largest_slice();
     }
     let mut document = setting(context, &chosen.place)?;
-    if let Some(path) = &load.secret_key_file {
+    if let Some(path) = &args.secret_key_file {
         put_secret(&mut document, "SecretKey", &secrets::read(path)?)?;
     }
     let storage = Storage::read(&document).map_err(|error| Error::from(error).at(&chosen.place))?;

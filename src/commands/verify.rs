@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs};
-use metaferry_codecs::system::Batch as _;
+use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind};
+use metaferry_codecs::system::{Batch as _, Kind as _};
 use metaferry_engines::repository::{Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
 use metaferry_pipeline::copy::{self, Report};
-use metaferry_pipeline::verify::{Options, verify};
+use metaferry_pipeline::verify::{Difference, Options, Verdict, verify};
 use metaferry_pipeline::{Emit, Error, Result, Scope, Source, stage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::args::CopyArgs;
@@ -19,6 +19,9 @@ use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, about, tell};
 use crate::progress::Progress;
+
+/// The counters that hand out numbers.
+const NEXT: [&str; 2] = ["nextInode", "nextChunk"];
 
 /// Compares two sources and prints the verdict.
 pub(crate) fn run(context: &Context, left: &str, right: &str, limit: usize) -> Result<Outcome> {
@@ -30,8 +33,26 @@ pub(crate) fn run(context: &Context, left: &str, right: &str, limit: usize) -> R
     let verdict = verify(&|| left.source(context), &|| right.source(context), &options, &context.stop)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
-    printer.verdict(&verdict, started.elapsed());
-    Ok(if verdict.differences.is_empty() { Outcome::Holds } else { Outcome::Found })
+    let moved_on = if !left.is_engine() && right.is_engine() { moved_on(&verdict) } else { Vec::new() };
+    printer.verdict(&verdict, &moved_on, started.elapsed());
+    Ok(if verdict.differences.is_empty() || !moved_on.is_empty() { Outcome::Holds } else { Outcome::Found })
+}
+
+/// By how much the next numbers of a volume are past those of the backup, where nothing else differs: a restore leaves them so.
+/// Empty where anything else does.
+fn moved_on(verdict: &Verdict<JuiceFs>) -> Vec<(String, u64)> {
+    let moved = |row: &Difference| {
+        let counter = |text: &Option<String>| {
+            let row: Value = serde_json::from_str(text.as_ref()?).ok()?;
+            let name = row.get("name")?.as_str().filter(|name| NEXT.contains(name))?;
+            Some((name.to_owned(), row.get("value")?.as_u64()?))
+        };
+        let ((left, had), (right, has)) = (counter(&row.left)?, counter(&row.right)?);
+        Some((left == right).then_some(left)?).zip(has.checked_sub(had))
+    };
+    let moved: Vec<_> =
+        verdict.rows.iter().filter(|row| row.kind == Kind::Counter.info().name).filter_map(moved).collect();
+    if moved.len() as u64 == verdict.differing.total() { moved } else { Vec::new() }
 }
 
 /// Reads all of a source that carries checksums; each of them is held, and what is damaged is told.

@@ -91,6 +91,28 @@ impl Drop for Run {
     }
 }
 
+/// The processes that another one has begun.
+pub(crate) fn children(id: u32) -> Vec<String> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Kills a process; whether there was one.
+pub(crate) fn kill(process: &str) -> bool {
+    Command::new("kill").args(["-KILL", process]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// Kills a process and those that it has begun.
+pub(crate) fn kill_all(child: &mut Child) {
+    let children = children(child.id());
+    child.kill().unwrap();
+    // One that has ended by itself is as well.
+    for id in children {
+        kill(&id);
+    }
+    child.wait().unwrap();
+}
+
 /// One clear error, and this exit code.
 #[track_caller]
 pub(crate) fn failed(code: i32, output: &Output) -> String {

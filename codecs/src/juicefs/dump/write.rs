@@ -100,7 +100,7 @@ impl Writer {
         self.field(b"\"xattrs\": [");
         for (index, (name, value)) in xattrs.iter().enumerate() {
             self.out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
-            go_string(name, &mut self.out);
+            self.string(name);
             self.out.extend_from_slice(b",\"value\":");
             let mut text = Vec::with_capacity(value.len());
             if self.ascii {
@@ -108,7 +108,7 @@ impl Writer {
             } else {
                 escape(value, &mut text)
             }
-            go_string(&text, &mut self.out);
+            self.string(&text);
             self.out.push(b'}');
         }
         self.out.push(b']');
@@ -187,6 +187,10 @@ impl Writer {
         self.indent = self.indent.saturating_sub(2);
     }
 
+    fn string(&mut self, text: &[u8]) {
+        if self.ascii { ascii_string(text, &mut self.out) } else { go_string(text, &mut self.out) }
+    }
+
     fn escaped(&mut self, raw: &[u8]) {
         if self.ascii { escape_ascii(raw, &mut self.out) } else { escape(raw, &mut self.out) }
     }
@@ -248,5 +252,35 @@ fn go_character(character: char, out: &mut Vec<u8>) {
             out.extend_from_slice(format!("\\u{:04x}", u32::from(character)).as_bytes());
         }
         _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// The same in ASCII alone.
+fn ascii_string(text: &[u8], out: &mut Vec<u8>) {
+    let mut whole = Vec::with_capacity(text.len() + 2);
+    go_string(text, &mut whole);
+    for character in String::from_utf8_lossy(&whole).chars() {
+        if character.is_ascii() {
+            out.push(character as u8);
+        } else {
+            let mut units = [0; 2];
+            let units = character.encode_utf16(&mut units).iter();
+            out.extend(units.flat_map(|unit| format!("\\u{unit:04x}").into_bytes()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_in_ascii_is_the_same_string() {
+        for text in ["", "plain", "é\"<\n", "\u{2028}\u{fffd}", "😀 and 木"] {
+            let mut out = Vec::new();
+            ascii_string(text.as_bytes(), &mut out);
+            assert!(out.is_ascii());
+            assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
     }
 }
