@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::kit::{Folder, archive_rows, expect, metaferry, read_data};
+use crate::kit::{Folder, archive_rows, expect, expect_error, metaferry, read_data};
 
 fn repository(folder: &Folder) -> String {
     format!("repo+file://{}", folder.path("repository"))
@@ -176,6 +176,35 @@ fn a_byte_that_was_flipped_is_named_with_the_rows_that_are_lost() {
     expect(1, &["restore", &repository, &folder.sqlite("other.db")]);
     std::fs::write(pack, &whole).unwrap();
     expect(0, &["verify", &source, &repository]);
+}
+
+#[test]
+fn what_was_found_damaged_is_sent_again_and_heals_the_backups_before() {
+    let folder = Folder::new();
+    let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
+    expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
+    let (first, ..) = backup(&source, &repository);
+    let pack = files(&folder.path("repository/packs")).into_iter().next().unwrap();
+    let mut altered = std::fs::read(&pack).unwrap();
+    for place in [altered.len() / 3, altered.len() / 2] {
+        altered[place] ^= 0x10;
+    }
+    std::fs::write(&pack, &altered).unwrap();
+    // Nobody has looked yet: what is there is not sent again.
+    let (_, unseen, _) = backup(&source, &repository);
+    let deep = expect_error(1, &["verify", "--deep", &repository]);
+    assert!(deep.contains("hurt: ") && deep.contains(&first), "{deep}");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let (_, sent, total) = backup(&source, &repository);
+    assert!(sent > 10 * unseen && sent > total / 2, "{unseen}, then {sent} of {total}");
+    for backup in expect(0, &["backups", "--json", &repository]).lines() {
+        let name = serde_json::from_str::<Value>(backup).unwrap()["name"].as_str().unwrap().to_owned();
+        expect(0, &["verify", &format!("{repository}@{name}")]);
+    }
+    expect(0, &["prune", "--grace", "0s", &repository]);
+    expect(0, &["prune", "--grace", "0s", &repository]);
+    assert!(!pack.exists() && files(&folder.path("repository/damaged")).is_empty());
+    expect(0, &["verify", "--deep", &format!("{repository}@{first}")]);
 }
 
 #[test]

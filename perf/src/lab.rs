@@ -24,6 +24,7 @@ pub(crate) struct Tools {
     pub(crate) redis: Programs,
     pub(crate) juicefs: Option<PathBuf>,
     pub(crate) sqlite3: Option<PathBuf>,
+    pub(crate) moto: Option<PathBuf>,
 }
 
 impl Tools {
@@ -40,7 +41,8 @@ impl Tools {
             process::find("redis-server", "METAFERRY_REDIS_SERVER").context("redis-server is not on the PATH")?;
         let redis = Programs { server, cli: process::find("redis-cli", "METAFERRY_REDIS_CLI") };
         let juicefs = process::find("juicefs", "METAFERRY_JUICEFS");
-        Ok(Self { metaferry, redis, juicefs, sqlite3: process::find("sqlite3", "METAFERRY_SQLITE3") })
+        let sqlite3 = process::find("sqlite3", "METAFERRY_SQLITE3");
+        Ok(Self { metaferry, redis, juicefs, sqlite3, moto: process::find("moto_server", "METAFERRY_MOTO") })
     }
 }
 

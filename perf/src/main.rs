@@ -15,6 +15,7 @@ mod processor;
 mod redis;
 mod report;
 mod repository;
+mod s3;
 mod server;
 mod svg;
 
@@ -36,6 +37,7 @@ use measure::Outcome;
 use postgres::POSTGRES;
 use process::Ran;
 use repository::REPOSITORY;
+use s3::S3;
 
 /// Times metaferry's commands on real servers, beside juicefs, sqlite3 and redis-cli where they are on the PATH.
 ///
@@ -124,7 +126,12 @@ fn run(args: Args) -> Result<()> {
 
 impl Bench {
     fn new(args: Args) -> Result<Self> {
-        let all = || GROUPS.iter().chain(FORMATS).chain(POSTGRES).chain(MARIADB).chain(REPOSITORY);
+        let has_s3 = Tools::find()?.moto.is_some();
+        let all = || {
+            let tables = [GROUPS, FORMATS, POSTGRES, MARIADB, REPOSITORY];
+            // Nothing else would be run where there is no such server.
+            tables.into_iter().flatten().chain(if has_s3 { S3 } else { &[] })
+        };
         if let Some(name) = args.only.iter().find(|name| !all().any(|group| group.name == **name)) {
             let names: Vec<&str> = all().map(|group| group.name).collect();
             bail!("there is no run {name}; there are {}", names.join(", "));

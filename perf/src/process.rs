@@ -42,17 +42,24 @@ impl Ran {
 pub(crate) struct Line {
     program: PathBuf,
     arguments: Vec<OsString>,
+    variables: Vec<(&'static str, &'static str)>,
     input: Option<PathBuf>,
     accepted: i32,
 }
 
 impl Line {
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), input: None, accepted: 0 }
+        Self { program: program.into(), arguments: Vec::new(), variables: Vec::new(), input: None, accepted: 0 }
     }
 
     pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets variables of its environment.
+    pub(crate) fn envs(mut self, variables: &[(&'static str, &'static str)]) -> Self {
+        self.variables.extend_from_slice(variables);
         self
     }
 
@@ -88,7 +95,7 @@ impl Line {
             Command::new(&self.program)
         };
         let input = self.input.as_ref().map_or_else(|| Ok(Stdio::null()), |path| File::open(path).map(Stdio::from))?;
-        command.args(&self.arguments).current_dir(folder).stdin(input);
+        command.args(&self.arguments).envs(self.variables.iter().copied()).current_dir(folder).stdin(input);
         command.stdout(File::create(&output)?).stderr(File::create(&errors)?);
         let before = Processor::look();
         let started = Instant::now();

@@ -1,10 +1,12 @@
 //! The table of runs that make backups in a repository, in a folder, and restore, prove and prune them.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cases::{Goal, Group, Store, ours};
@@ -13,6 +15,10 @@ use crate::process::Ran;
 
 /// What a backup of what did not change may add, of the first one.
 const MOST_AGAIN: f64 = 0.01;
+/// What an idle agent may have in memory.
+const MOST_IDLE_KIB: u64 = 40 << 10;
+/// How often it is looked whether an agent is done.
+const LOOK: Duration = Duration::from_millis(50);
 /// How many backups are pruned.
 const BACKUPS: i64 = 10_000;
 
@@ -33,10 +39,14 @@ pub(crate) static REPOSITORY: &[Group] = &[
         name: "repository-to-sqlite",
         stores: &[],
         cases: &[ours(Goal::Seconds(10.0), |lab, folder| {
-            lab.copy(["restore".into(), at(&made(lab)?), url(&folder.join("new.db"))], folder)
+            let line = lab.metaferry().arg("restore").arg("--margin").arg("0").arg(at(&made(lab)?));
+            let (ran, summary) = lab.summary(line.arg(url(&folder.join("new.db"))), folder)?;
+            lab.check(&summary, "tally")?;
+            Ok(ran)
         })],
     },
     Group { name: "prove-repository", stores: &[], cases: &[ours(Goal::None, prove)] },
+    Group { name: "idle-agent", stores: &[], cases: &[ours(Goal::None, idle)] },
     Group { name: "prune-10000-backups", stores: &[], cases: &[ours(Goal::None, prune)] },
 ];
 
@@ -87,6 +97,35 @@ fn prove(lab: &Lab, _folder: &Path) -> Result<Ran> {
     let rows = proof.get("rows").and_then(Value::as_u64);
     ensure!(rows == Some(lab.moved.rows), "{rows:?} rows were proven, of {}", lab.moved.rows);
     Ok(ran)
+}
+
+/// An agent that has made a backup and proven it, between that and the next one: its memory then.
+fn idle(lab: &Lab, folder: &Path) -> Result<Ran> {
+    let log = folder.join("log");
+    let mut command = Command::new(&lab.tools.metaferry);
+    command
+        .args(["agent", "--log", "json", "--every", "1h"])
+        .arg(url(&lab.sqlite()))
+        .arg(at(&folder.join("repository")));
+    let begun = Instant::now();
+    let mut agent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?).spawn()?;
+    while !fs::read_to_string(&log)?.contains("\"event\":\"verified\"") {
+        if let Some(status) = agent.try_wait()? {
+            bail!("the agent ended: {status}");
+        }
+        std::thread::sleep(LOOK);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    // What made the backup ends.
+    std::thread::sleep(Duration::from_secs(1));
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id()));
+    agent.kill()?;
+    agent.wait()?;
+    let resident =
+        status?.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let resident: u64 = resident.context("its memory is not known")?;
+    ensure!(resident < MOST_IDLE_KIB, "an idle agent has {resident} KiB");
+    Ok(Ran { peak_kib: Some(resident), ..Ran::lasting(seconds) })
 }
 
 /// One backup under many names, one an hour, pruned by the default rules.

@@ -88,7 +88,7 @@ impl Agent<'_> {
         Ok(!last.is_some_and(is_recent))
     }
 
-    fn prove(&self, context: &Context, repository: &Repository, backup: &Listed) -> Result<()> {
+    fn prove(&self, context: &Context, repository: &Arc<Repository>, backup: &Listed) -> Result<()> {
         let report = prove_deep(context, repository, (&self.address, backup))?;
         let (name, rows) = (&backup.name, report.rows.values().sum::<u64>());
         let text = format!("proven: backup {name} restores, and its {rows} rows are equal when they are read back");

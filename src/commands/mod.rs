@@ -6,6 +6,7 @@ mod diff;
 mod info;
 mod look;
 mod preflight;
+mod prove;
 mod prune;
 mod repository;
 mod restore;
@@ -13,9 +14,9 @@ mod status;
 mod verify;
 mod volume;
 
+pub(crate) use prove::prove_deep;
 pub(crate) use prune::policy;
 pub(crate) use repository::make as make_backup;
-pub(crate) use verify::prove_deep;
 
 use clap::CommandFactory;
 use metaferry_codecs::system::Advance;
@@ -70,9 +71,9 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Unpin { repository } => prune::pin(context, &repository, false),
         Command::Restore(args) => restore::run(context, &args),
         Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
-        Command::Verify { left, deep: true, .. } => verify::deep(context, &left),
+        Command::Verify { left, deep: true, .. } => prove::deep(context, &left),
         Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),
-        Command::Verify { left, right: None, limit, .. } => verify::prove(context, &left, limit),
+        Command::Verify { left, right: None, limit, .. } => prove::prove(context, &left, limit),
         Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),

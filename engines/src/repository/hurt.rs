@@ -1,22 +1,26 @@
-//! Hurt: which backups need what is damaged. What backups share is looked at once.
+//! Hurt: which backups need what is damaged. What backups share is looked at once. What lies in a damaged pack is marked, so that
+//! the next backup that needs it sends it again; then it is whole in the earlier ones too.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use metaferry_codecs::archive::Unpacker;
-use metaferry_codecs::repository::{Id, Root};
+use metaferry_codecs::repository::{Id, Root, hex};
 use metaferry_codecs::system::System;
 use metaferry_pipeline::Result;
 
 use super::blobs::Blobs;
+use super::opened::DAMAGED;
 use super::{Listed, Repository};
 
-/// The backups that need any of some blobs and pages, the oldest first.
+/// The backups that need any of some damaged blobs and pages, the oldest first. The packs of those are marked.
 ///
 /// # Errors
 /// Those of the store; a manifest that cannot be read.
 pub fn hurt<S: System>(repository: &Arc<Repository>, damaged: &BTreeSet<Id>) -> Result<Vec<Listed>> {
     let blobs = Blobs::of(Arc::clone(repository))?;
+    let packs: BTreeSet<Id> = damaged.iter().filter_map(|id| Some(blobs.known.location(id)?.pack)).collect();
+    packs.iter().try_for_each(|pack| repository.mark(DAMAGED, &hex(pack)))?;
     let mut pages = Pages { blobs, unpacker: Unpacker::new()?, damaged, known: HashMap::new() };
     let mut hurt = Vec::new();
     for backup in repository.backups()? {

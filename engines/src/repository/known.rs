@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use metaferry_codecs::repository::{Id, Index, Pack, Placed, SALT};
 use metaferry_pipeline::Result;
 
-use super::opened::Repository;
+use super::opened::{DAMAGED, DOOMED, Repository};
 
 /// The packs of a repository.
 pub(super) struct Catalog {
@@ -14,6 +14,8 @@ pub(super) struct Catalog {
     pub(super) indexes: BTreeMap<String, Index>,
     /// The packs that are doomed, and since when.
     pub(super) doomed: BTreeMap<Id, String>,
+    /// The packs in which something was found that is not what it was.
+    damaged: BTreeMap<Id, String>,
     /// The packs that are there, and how long each is, in bytes.
     there: BTreeMap<Id, u64>,
 }
@@ -21,17 +23,18 @@ pub(super) struct Catalog {
 impl Catalog {
     /// Of a pack that comes while this is read, too little is known rather than too much.
     pub(super) fn of(repository: &Repository) -> Result<Self> {
-        let (doomed, indexes) = (repository.doomed()?, repository.indexes()?);
-        Ok(Self { indexes, doomed, there: repository.packs()? })
+        let (doomed, damaged) = (repository.marked_packs(DOOMED)?, repository.marked_packs(DAMAGED)?);
+        Ok(Self { indexes: repository.indexes()?, doomed, damaged, there: repository.packs()? })
     }
 
     pub(super) fn packs(&self) -> impl Iterator<Item = &Pack> {
         self.indexes.values().flat_map(|index| &index.packs)
     }
 
-    /// Whether what lies in a pack may be relied on: it is there, as long as it must be, and not doomed.
+    /// Whether what lies in a pack may be relied on: it is there, as long as it must be, and neither doomed nor damaged.
     fn is_sound(&self, pack: &Pack) -> bool {
-        !self.doomed.contains_key(&pack.id) && self.there.get(&pack.id) == Some(&pack.length())
+        let is_marked = self.doomed.contains_key(&pack.id) || self.damaged.contains_key(&pack.id);
+        !is_marked && self.there.get(&pack.id) == Some(&pack.length())
     }
 }
 

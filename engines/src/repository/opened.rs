@@ -23,6 +23,7 @@ pub(super) const PINS: &str = "pins";
 pub(super) const VERIFIED: &str = "verified";
 pub(super) const SUSPECTS: &str = "suspects";
 pub(super) const DOOMED: &str = "doomed";
+pub(super) const DAMAGED: &str = "damaged";
 /// Objects read at a time.
 const READERS: usize = 8;
 const MOMENT: &str = "%Y-%m-%dT%H:%M:%SZ";
@@ -229,9 +230,9 @@ impl Repository {
         Ok(objects.filter_map(|object| Some((pack_of(&object.name)?, object.length))).collect())
     }
 
-    /// The packs that are doomed, and since when.
-    pub(super) fn doomed(&self) -> Result<BTreeMap<Id, String>> {
-        let marks = self.marks(DOOMED)?.into_iter();
+    /// The packs that are marked as that, and since when.
+    pub(super) fn marked_packs(&self, sort: &str) -> Result<BTreeMap<Id, String>> {
+        let marks = self.marks(sort)?.into_iter();
         Ok(marks.filter_map(|(name, since)| Some((read_hex(name.as_bytes())?.try_into().ok()?, since))).collect())
     }
 

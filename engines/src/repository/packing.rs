@@ -11,7 +11,7 @@ use metaferry_pipeline::{Error, Result, Stop};
 
 use super::known::{Known, Location};
 use super::lock;
-use super::opened::{Repository, bug, pack_path};
+use super::opened::{DOOMED, Repository, bug, pack_path};
 
 /// The length at which a pack is full, in bytes.
 const FULL: usize = 8 << 20;
@@ -160,7 +160,7 @@ impl Packing {
     /// dooms one from here on leaves it for the grace, and then finds the manifest.
     pub(super) fn settle(&self) -> Result<Totals> {
         let repository = &self.repository;
-        let doomed = repository.doomed()?;
+        let doomed = repository.marked_packs(DOOMED)?;
         let (used, in_doomed) = {
             let known = &lock(&self.state).known;
             let used: BTreeSet<Id> = known.used_in(|_| true).into_iter().map(|(_, location)| location.pack).collect();

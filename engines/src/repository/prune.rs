@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use metaferry_codecs::archive::Unpacker;
 use metaferry_codecs::repository::{Id, Index, Manifest, Pack, hex};
 use metaferry_codecs::system::{Kind, System};
-use metaferry_pipeline::{Error, Result, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Result, Stop};
 
 use super::Listed;
 use super::blobs::Blobs;
-use super::known::{Catalog, Known};
-use super::opened::{DOOMED, INDEXES, MANIFESTS, PINS, Repository, SUSPECTS, VERIFIED, pack_path};
+use super::known::{Catalog, Known, Location};
+use super::opened::{DAMAGED, DOOMED, INDEXES, MANIFESTS, PINS, Repository, SUSPECTS, VERIFIED, pack_path};
 use super::packing::Packing;
 use super::retention::{Dated, Fate, Policy, doubt};
 
@@ -195,11 +195,10 @@ impl Sweep {
                 continue;
             }
             locations.sort_by_key(|(_, location)| location.offset);
-            for (id, location) in locations {
-                stop.check()?;
-                let object = repository.store.part(&pack_path(pack), location.offset, location.length)?;
-                self.blobs.prove(&id, &object)?;
-                packing.put_object(id, &object)?;
+            match self.pack_anew(&packing, &locations, stop) {
+                // What is damaged stays where it is: it may be whole again, and the rest of its pack is.
+                Err(error) if error.kind() == ErrorKind::Corrupt => continue,
+                packed => packed?,
             }
             self.emptied.insert(*pack);
             self.pruned.repacked.0 += 1;
@@ -207,6 +206,17 @@ impl Sweep {
         }
         if !self.emptied.is_empty() {
             packing.finish()?;
+        }
+        Ok(())
+    }
+
+    fn pack_anew(&self, packing: &Packing, locations: &[(Id, Location)], stop: &Stop) -> Result<()> {
+        for (id, location) in locations {
+            stop.check()?;
+            let object =
+                self.blobs.repository.store.part(&pack_path(&location.pack), location.offset, location.length)?;
+            self.blobs.prove(id, &object)?;
+            packing.put_object(*id, &object)?;
         }
         Ok(())
     }
@@ -235,6 +245,7 @@ impl Sweep {
         let repository = &self.blobs.repository;
         for pack in &due {
             repository.store.remove(&pack_path(pack))?;
+            repository.unmark(DAMAGED, &hex(pack))?;
             repository.unmark(DOOMED, &hex(pack))?;
             self.pruned.removed.0 += 1;
             self.pruned.removed.1 += self.length(pack);

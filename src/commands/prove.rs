@@ -1,0 +1,201 @@
+//! verify of one source: what carries checksums is read whole, and each of them is held; a backup is restored into a scratch
+//! database. Of a repository, it is told which backups are hurt.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use metaferry_codecs::juicefs::{Batch, JuiceFs};
+use metaferry_codecs::system::Batch as _;
+use metaferry_engines::repository::{Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt};
+use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
+use metaferry_pipeline::copy::{self, Report};
+use metaferry_pipeline::{About, Emit, Error, Result, Scope, Source, stage};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::args::CopyArgs;
+use crate::commands::verify::settled;
+use crate::context::Context;
+use crate::open::Place;
+use crate::output::{Printer, about, tell};
+use crate::progress::Progress;
+
+/// Reads all of a source that carries checksums; each of them is held, and what is damaged is told.
+pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Outcome> {
+    let (place, backup) = settled(context, Place::parse(source)?)?;
+    if place.is_engine() {
+        return Err(
+            Error::config(format!("{place} carries no checksums")).hint("name a second source to compare it with")
+        );
+    }
+    let started = Instant::now();
+    let progress = Progress::start(context);
+    let proven = read_all(context, (&place, backup.as_ref()), limit)?;
+    drop(progress);
+    let Proven { about: said, rows, damaged, told, hurt } = proven;
+    let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
+    let seconds = started.elapsed().as_secs_f64();
+    if context.common.json {
+        printer.line(json!({ "version": 1, "event": "proof", "source": about(&said), "rows": rows,
+            "damaged": damaged, "told": told, "seconds": seconds,
+            "hurt": hurt.iter().map(|backup| backup.name.as_str()).collect::<Vec<_>>() }));
+    } else {
+        told.iter().for_each(|text| tell(format_args!("damaged: {text}")));
+        hurt.iter().for_each(|backup| tell(format_args!("hurt: backup {}", backup.name)));
+        if damaged > 0 {
+            printer.line(format!("damaged: {damaged} stretches of rows are lost"));
+            if backup.is_some() {
+                tell(
+                    "note: the next backup sends again what of this the volume still has, which mends earlier ones too",
+                );
+            }
+        } else if !context.common.quiet {
+            printer.line(format!("proven: {rows} rows in {seconds:.2} s, every checksum holds"));
+        }
+    }
+    Ok(if damaged > 0 { Outcome::Found } else { Outcome::Holds })
+}
+
+/// What a proof came to.
+struct Proven {
+    about: About,
+    rows: u64,
+    /// Stretches of rows that cannot be had, and some of them in words.
+    damaged: u64,
+    told: Vec<String>,
+    /// The backups that need what is damaged.
+    hurt: Vec<Listed>,
+}
+
+/// Reads all of a place. Of a backup it takes note that all was there, or what is damaged.
+fn read_all(
+    context: &Context,
+    (place, backup): (&Place, Option<&(Arc<Repository>, Listed)>),
+    limit: usize,
+) -> Result<Proven> {
+    let (source, blobs) = collecting(context, place)?;
+    let snapshot = source.snapshot(context.threads(), &context.stop)?;
+    let partitions = snapshot.plan(&Scope::<JuiceFs>::default())?;
+    context.monitor.begin("prove", partitions.iter().map(|partition| partition.weight).sum());
+    let (next, partitions, snapshot) = (&AtomicUsize::new(0), &partitions, snapshot.as_ref());
+    let worker = |_| {
+        move || {
+            let mut proof = Proof { rows: 0, damaged: 0, told: Vec::new(), limit, context };
+            while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                snapshot.scan(partition, &mut proof)?;
+            }
+            Ok((proof.rows, proof.damaged, proof.told))
+        }
+    };
+    let proofs = stage::run_alone(&context.stop, (0..context.threads()).map(worker).collect())?;
+    snapshot.finish()?;
+    let mut proven = Proven { about: snapshot.about(), rows: 0, damaged: 0, told: Vec::new(), hurt: Vec::new() };
+    for (rows, damaged, told) in proofs {
+        proven.rows += rows;
+        proven.damaged += damaged;
+        proven.told.extend(told);
+    }
+    proven.told.truncate(limit);
+    match backup {
+        Some((repository, backup)) if proven.damaged == 0 => repository.note_verified(backup)?,
+        Some((repository, _)) => {
+            proven.hurt = hurt::<JuiceFs>(repository, &blobs.lock().unwrap_or_else(PoisonError::into_inner))?;
+        }
+        None => {}
+    }
+    Ok(proven)
+}
+
+/// Fails where anything of a backup cannot be had, and takes note of that.
+fn must_be_whole(context: &Context, place: &Place, (repository, backup): (&Arc<Repository>, &Listed)) -> Result<()> {
+    let Proven { told, hurt, .. } = read_all(context, (place, Some(&(Arc::clone(repository), backup.clone()))), 1)?;
+    let Some(first) = told.into_iter().next() else { return Ok(()) };
+    let names: Vec<_> = hurt.iter().map(|backup| backup.name.as_str()).collect();
+    let hint = "the next backup sends again what of this the volume still has";
+    Err(Error::corrupt(first).hint(format!("hurt: {}; {hint}", names.join(", "))))
+}
+
+/// Restores a backup into a scratch database, which is read back and counted, and takes note that it was.
+///
+/// # Errors
+/// Those of the copy: what of the backup cannot be had, and where the database is not equal to it.
+pub(crate) fn prove_deep(
+    context: &Context,
+    repository: &Arc<Repository>,
+    (address, backup): (&RepositoryAddress, &Listed),
+) -> Result<Report<JuiceFs>> {
+    let address = address.meaning(Which::Id(backup.id().to_owned()));
+    let failed = |cause| Error::engine("a folder for a scratch database", cause);
+    let folder = match &context.common.spill_dir {
+        Some(place) => tempfile::tempdir_in(place),
+        None => tempfile::tempdir(),
+    };
+    let folder = folder.map_err(failed)?;
+    let place = Place::Repository(address);
+    must_be_whole(context, &place, (repository, backup))?;
+    let source = place.source(context)?;
+    let sink = Box::new(SqliteSink::new(SqliteAddress::file(folder.path().join("scratch.db"))));
+    let options = copy::Options { prove: true, ..context.copy_options(&CopyArgs::default()) };
+    let report = copy::copy(source, sink, &options, &context.monitor, &context.stop);
+    let report = report.map_err(|error| error.at(format!("backup {}", backup.name)))?;
+    folder.close().map_err(failed)?;
+    repository.note_verified(backup)?;
+    Ok(report)
+}
+
+/// Restores a backup into a scratch database, and prints what came of it.
+pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
+    let Place::Repository(address) = Place::parse(source)? else {
+        return Err(Error::config(format!("{source} is no repository"))
+            .hint("verify reads all of a file, --deep restores a backup"));
+    };
+    let started = Instant::now();
+    let progress = Progress::start(context);
+    let repository = Arc::new(Repository::open(&address, &context.keys()?, &context.stop)?);
+    let backup = repository.chosen()?;
+    let report = prove_deep(context, &repository, (&address, &backup))?;
+    drop(progress);
+    let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
+    printer.copied("restored", &report, started.elapsed());
+    if !context.common.json && !context.common.quiet {
+        printer.line(format!("proven: backup {} restores, and is equal when it is read back", backup.name));
+    }
+    Ok(if report.findings.is_damaged(report.mended) { Outcome::Found } else { Outcome::Holds })
+}
+
+/// A source, and what of a repository it finds damaged.
+fn collecting(context: &Context, place: &Place) -> Result<(Box<dyn Source<JuiceFs>>, Damaged)> {
+    let Place::Repository(address) = place else { return Ok((place.source(context)?, Damaged::default())) };
+    let source = RepositorySource::new(address.clone(), context.keys()?);
+    let damaged = source.damaged();
+    Ok((Box::new(source), damaged))
+}
+
+/// Counts what is read, and what cannot be.
+struct Proof<'a> {
+    rows: u64,
+    damaged: u64,
+    told: Vec<String>,
+    limit: usize,
+    context: &'a Context,
+}
+
+impl Emit<JuiceFs> for Proof<'_> {
+    fn emit(&mut self, batch: Batch) -> Result<()> {
+        self.context.stop.check()?;
+        self.rows += batch.len() as u64;
+        self.context.monitor.scanned(batch.len());
+        Ok(())
+    }
+
+    fn damaged(&mut self, place: String, why: metaferry_codecs::Error) -> Result<()> {
+        self.damaged += 1;
+        if self.told.len() < self.limit {
+            self.told.push(format!("{place}: {why}"));
+        }
+        Ok(())
+    }
+
+    fn left_behind(&mut self, _what: &'static str, _count: u64) {}
+}
