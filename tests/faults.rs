@@ -10,6 +10,7 @@ mod machine;
 mod output;
 mod patience;
 mod privileges;
+mod repositories;
 mod rows;
 mod servers;
 mod silence;

@@ -184,7 +184,8 @@ fn what_was_found_damaged_is_sent_again_and_heals_the_backups_before() {
     let (source, repository) = (folder.sqlite("volume.db"), repository(&folder));
     expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
     let (first, ..) = backup(&source, &repository);
-    let pack = files(&folder.path("repository/packs")).into_iter().next().unwrap();
+    let packs = files(&folder.path("repository/packs")).into_iter();
+    let pack = packs.max_by_key(|pack| std::fs::metadata(pack).unwrap().len()).unwrap();
     let mut altered = std::fs::read(&pack).unwrap();
     for place in [altered.len() / 3, altered.len() / 2] {
         altered[place] ^= 0x10;
@@ -201,8 +202,9 @@ fn what_was_found_damaged_is_sent_again_and_heals_the_backups_before() {
         let name = serde_json::from_str::<Value>(backup).unwrap()["name"].as_str().unwrap().to_owned();
         expect(0, &["verify", &format!("{repository}@{name}")]);
     }
-    expect(0, &["prune", "--grace", "0s", &repository]);
-    expect(0, &["prune", "--grace", "0s", &repository]);
+    for _ in 0..3 {
+        expect(0, &["prune", "--grace", "0s", &repository]);
+    }
     assert!(!pack.exists() && files(&folder.path("repository/damaged")).is_empty());
     expect(0, &["verify", "--deep", &format!("{repository}@{first}")]);
 }
@@ -316,8 +318,10 @@ fn pruning_removes_what_no_rule_keeps_and_what_only_that_held() {
     let packs = files(&folder.path("repository/packs"));
     assert!(!files(&folder.path("repository/doomed")).is_empty() || packs.len() <= 3, "{packs:?}");
     expect(0, &["unpin", &format!("{repository}@{}", names[1])]);
-    expect(0, &["prune", "--keep-last", "1", "--grace", "0s", &repository]);
-    expect(0, &["prune", "--keep-last", "1", "--grace", "0s", &repository]);
+    // What is packed anew in one run is removed in the next.
+    for _ in 0..3 {
+        expect(0, &["prune", "--keep-last", "1", "--grace", "0s", &repository]);
+    }
     assert!(files(&folder.path("repository/doomed")).is_empty());
     expect(0, &["verify", &repository]);
     expect(1, &["verify", &format!("{repository}@{}", names[1])]);

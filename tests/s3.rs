@@ -252,6 +252,10 @@ enum Oddity {
     Refuses,
     /// It takes them, and looks at no condition.
     Ignores,
+    /// Whoever asks has a token that is too old.
+    Expired,
+    /// It hangs up in the middle of every long answer, one in two.
+    Torn,
 }
 
 /// A way to a server of S3 that makes it an odd one.
@@ -301,6 +305,11 @@ fn carry(mut client: TcpStream, server: u16, (number, oddity): (u64, Oddity)) ->
         let head = format!("HTTP/1.1 501 Not Implemented\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
         return client.write_all(format!("{head}{body}").as_bytes());
     }
+    if oddity == Oddity::Expired {
+        let body = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
+        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        return client.write_all(format!("{head}{body}").as_bytes());
+    }
     if fails && number.is_multiple_of(40) {
         return client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
@@ -319,8 +328,33 @@ fn carry(mut client: TcpStream, server: u16, (number, oddity): (u64, Oddity)) ->
     upstream.write_all(&rest)?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer)?;
+    if oddity == Oddity::Torn && number.is_multiple_of(2) && answer.len() > 2000 {
+        answer.truncate(answer.len() / 2);
+    }
     // What was done, and nobody hears of it.
     if fails { Ok(()) } else { client.write_all(&answer) }
+}
+
+#[test]
+#[cfg_attr(not(s3), ignore = "needs METAFERRY_MOTO")]
+fn a_token_that_has_expired_is_told_and_answers_that_are_torn_are_asked_for_again() {
+    let (folder, moto) = (Folder::new(), Moto::start());
+    let source = folder.sqlite("volume.db");
+    expect(0, &["load", "synthetic://?files=20000&seed=7", &source]);
+    let before = |oddity| {
+        let odd = Odd::before(moto.port, oddity);
+        moto.url().replace(&format!(":{}&", moto.port), &format!(":{}&", odd.port))
+    };
+    let (expired, torn) = (before(Oddity::Expired), before(Oddity::Torn));
+    for args in [&["backup", &source, &expired][..], &["backups", &expired], &["restore", &expired, &source]] {
+        let output = Moto::metaferry(args);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && told.contains("expired"), "{args:?}: {told}");
+    }
+    Moto::expect(0, &["backup", &source, &torn]);
+    let copy = folder.sqlite("copy.db");
+    Moto::expect(0, &["restore", "--margin", "0", &torn, &copy]);
+    Moto::expect(0, &["verify", &moto.url(), &copy]);
 }
 
 #[test]

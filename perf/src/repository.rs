@@ -99,12 +99,12 @@ fn prove(lab: &Lab, _folder: &Path) -> Result<Ran> {
     Ok(ran)
 }
 
-/// An agent that has made a backup and proven it, between that and the next one: its memory then.
+/// An agent that has made a backup and proven it, between that and the next one: its memory then. It leaves the volume as it is.
 fn idle(lab: &Lab, folder: &Path) -> Result<Ran> {
     let log = folder.join("log");
     let mut command = Command::new(&lab.tools.metaferry);
     command
-        .args(["agent", "--log", "json", "--every", "1h"])
+        .args(["agent", "--log", "json", "--every", "1h", "--no-shared-timestamp"])
         .arg(url(&lab.sqlite()))
         .arg(at(&folder.join("repository")));
     let begun = Instant::now();

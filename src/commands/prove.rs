@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
-use metaferry_engines::repository::{Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt};
+use metaferry_engines::repository::{
+    Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt, mark_damaged,
+};
 use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
 use metaferry_pipeline::copy::{self, Report};
 use metaferry_pipeline::{About, Emit, Error, Result, Scope, Source, stage};
@@ -33,6 +35,9 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
     let progress = Progress::start(context);
     let proven = read_all(context, (&place, backup.as_ref()), limit)?;
     drop(progress);
+    if let Some((repository, backup)) = backup.as_ref().filter(|_| proven.damaged == 0) {
+        told_if_not(repository.note_verified(backup));
+    }
     let Proven { about: said, rows, damaged, told, hurt } = proven;
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     let seconds = started.elapsed().as_secs_f64();
@@ -68,7 +73,7 @@ struct Proven {
     hurt: Vec<Listed>,
 }
 
-/// Reads all of a place. Of a backup it takes note that all was there, or what is damaged.
+/// Reads all of a place. Of a backup it takes note of what is damaged.
 fn read_all(
     context: &Context,
     (place, backup): (&Place, Option<&(Arc<Repository>, Listed)>),
@@ -97,14 +102,19 @@ fn read_all(
         proven.told.extend(told);
     }
     proven.told.truncate(limit);
-    match backup {
-        Some((repository, backup)) if proven.damaged == 0 => repository.note_verified(backup)?,
-        Some((repository, _)) => {
-            proven.hurt = hurt::<JuiceFs>(repository, &blobs.lock().unwrap_or_else(PoisonError::into_inner))?;
-        }
-        None => {}
+    if let Some((repository, _)) = backup.filter(|_| proven.damaged > 0) {
+        let blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.hurt = hurt::<JuiceFs>(repository, &blobs)?;
+        told_if_not(mark_damaged(repository, &blobs));
     }
     Ok(proven)
+}
+
+/// It may be that nothing can be written in a repository; what was found there holds all the same.
+fn told_if_not(noted: Result<()>) {
+    if let Err(error) = noted {
+        tell(format_args!("note: what was found could not be noted in the repository: {error}"));
+    }
 }
 
 /// Fails where anything of a backup cannot be had, and takes note of that.
@@ -140,7 +150,7 @@ pub(crate) fn prove_deep(
     let report = copy::copy(source, sink, &options, &context.monitor, &context.stop);
     let report = report.map_err(|error| error.at(format!("backup {}", backup.name)))?;
     folder.close().map_err(failed)?;
-    repository.note_verified(backup)?;
+    told_if_not(repository.note_verified(backup));
     Ok(report)
 }
 

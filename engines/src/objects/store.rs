@@ -84,7 +84,12 @@ impl Store {
         let operator = service.operator().map_err(|cause| Error::config(shown.clone()).because(cause))?;
         let retry = RetryLayer::new().with_max_times(TRIES).with_jitter();
         let timeout = TimeoutLayer::new().with_timeout(ANSWER).with_io_timeout(ANSWER);
-        let operator = operator.layer(timeout).layer(retry);
+        let operator = operator.layer(timeout);
+        let operator = match service {
+            // What a file system says, it says again.
+            Service::Folder { .. } => operator,
+            Service::Remote(_) => operator.layer(retry),
+        };
         let folder = match service {
             Service::Folder { root, growing: Some(growing) } => Some((PathBuf::from(root), growing.clone())),
             _ => None,
@@ -120,6 +125,9 @@ impl Store {
         let hint = match cause.kind() {
             StoreKind::PermissionDenied => "look at the rights, or the keys",
             StoreKind::ConfigInvalid => "look at the address, and at the keys in the environment",
+            // So an S3 answers a question that has no answer but its status.
+            _ if what_it_said(&cause, "status: 400") => "look at the keys, a token may have expired; and at the region",
+            _ if what_it_said(&cause, "ExpiredToken") => "the token has expired",
             _ => "look at the store; what is there already is not sent again",
         };
         Error::engine(what, cause).hint(hint)
@@ -296,6 +304,10 @@ impl Store {
         let named = folders.filter_map(|entry| entry.path().strip_prefix(&prefix)?.strip_suffix('/'));
         Ok(named.map(str::to_owned).collect())
     }
+}
+
+fn what_it_said(error: &opendal::Error, words: &str) -> bool {
+    error.to_string().contains(words)
 }
 
 /// What an object is called before it is whole, in a store that has no other way (`object/file.go: Put`).

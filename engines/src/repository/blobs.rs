@@ -1,4 +1,4 @@
-//! Reading blobs: those that lie one behind the other come with one request; each is proven by the digest that it is called
+//! Reading blobs: those that lie close behind each other come with one request; each is proven by the digest that it is called
 //! by. What is wrong with one is said of it alone.
 
 use std::ops::Range;
@@ -15,6 +15,11 @@ use super::opened::{Repository, pack_path};
 
 /// What is asked for with one request at most, in bytes.
 const MOST_AT_ONCE: u64 = 4 << 20;
+/// What is asked for with it though it is not wanted, in bytes: writers that work side by side lay their blobs by turns.
+const MOST_BETWEEN: u64 = 128 << 10;
+
+/// Takes the text of a blob or page, or why it cannot be had.
+type Take<'a, P> = &'a mut dyn FnMut(&P, Result<Vec<u8>>) -> Result<()>;
 
 /// Blobs of a repository, by id.
 pub(super) struct Blobs {
@@ -22,11 +27,11 @@ pub(super) struct Blobs {
     pub(super) known: Known,
 }
 
-/// A part of a pack, and the entries whose blobs are in it.
+/// A part of a pack, and the pieces that are in it.
 struct Stretch {
     pack: Id,
     bytes: Range<u64>,
-    entries: Range<usize>,
+    pieces: Range<usize>,
 }
 
 impl Stretch {
@@ -78,26 +83,26 @@ impl Blobs {
         Ok(text.to_vec())
     }
 
-    /// Hands out the texts of the blobs of entries, in their order; of one that cannot be had, why. What `take` returns
-    /// as an error ends it.
-    pub(super) fn each(
+    /// Hands out the texts of some blobs or pages, in their order; of one that cannot be had, why. What `take` returns as an
+    /// error ends it.
+    pub(super) fn each<P: AsRef<Entry>>(
         &self,
-        entries: &[Entry],
+        pieces: &[P],
         unpacker: &mut Unpacker,
         bound: usize,
-        take: &mut dyn FnMut(usize, Result<Vec<u8>>) -> Result<()>,
+        take: Take<'_, P>,
     ) -> Result<()> {
         let mut next = 0;
-        while let Some(entry) = entries.get(next) {
-            let Some(stretch) = self.stretch(entries, next) else {
-                take(next, Err(unindexed(&entry.id)))?;
+        while let Some(piece) = pieces.get(next) {
+            let Some(stretch) = self.stretch(pieces, next) else {
+                take(piece, Err(unindexed(&piece.as_ref().id)))?;
                 next += 1;
                 continue;
             };
             let length = stretch.bytes.end - stretch.bytes.start;
             let part = self.repository.store.part(&pack_path(&stretch.pack), stretch.bytes.start, length);
-            for number in stretch.entries.clone() {
-                let Some(entry) = entries.get(number) else { break };
+            for piece in pieces.get(stretch.pieces.clone()).unwrap_or_default() {
+                let entry = piece.as_ref();
                 let text = match &part {
                     Ok(bytes) => self.located(&entry.id).and_then(|location| {
                         let opened = self.open(&entry.id, stretch.cut(bytes, &location), unpacker, bound);
@@ -106,24 +111,27 @@ impl Blobs {
                     // Once for all of them it failed; each is asked for by itself, so that each has its own answer.
                     Err(_) => self.text(&entry.id, unpacker, bound),
                 };
-                take(number, text)?;
+                take(piece, text)?;
             }
-            next = stretch.entries.end;
+            next = stretch.pieces.end;
         }
         Ok(())
     }
 
-    /// The blobs from `first` on that lie one behind the other.
-    fn stretch(&self, entries: &[Entry], first: usize) -> Option<Stretch> {
-        let Location { pack, offset, length } = self.known.location(&entries.get(first)?.id)?;
-        let mut stretch = Stretch { pack, bytes: offset..offset + length, entries: first..first + 1 };
-        while let Some(location) = entries.get(stretch.entries.end).and_then(|entry| self.known.location(&entry.id)) {
-            let goes_on = location.pack == pack && location.offset == stretch.bytes.end;
-            if !goes_on || stretch.bytes.end - offset + location.length > MOST_AT_ONCE {
+    /// The blobs from `first` on that lie close behind each other.
+    fn stretch<P: AsRef<Entry>>(&self, pieces: &[P], first: usize) -> Option<Stretch> {
+        let Location { pack, offset, length } = self.known.location(&pieces.get(first)?.as_ref().id)?;
+        let mut stretch = Stretch { pack, bytes: offset..offset + length, pieces: first..first + 1 };
+        while let Some(location) =
+            pieces.get(stretch.pieces.end).and_then(|piece| self.known.location(&piece.as_ref().id))
+        {
+            let between = location.offset.checked_sub(stretch.bytes.end).filter(|between| *between <= MOST_BETWEEN);
+            let end = location.offset.saturating_add(location.length);
+            if location.pack != pack || between.is_none() || end - offset > MOST_AT_ONCE {
                 break;
             }
-            stretch.bytes.end += location.length;
-            stretch.entries.end += 1;
+            stretch.bytes.end = end;
+            stretch.pieces.end += 1;
         }
         Some(stretch)
     }

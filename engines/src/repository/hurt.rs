@@ -13,14 +13,22 @@ use super::blobs::Blobs;
 use super::opened::DAMAGED;
 use super::{Listed, Repository};
 
-/// The backups that need any of some damaged blobs and pages, the oldest first. The packs of those are marked.
+/// Marks the packs in which damaged blobs and pages lie.
+///
+/// # Errors
+/// Those of the store.
+pub fn mark_damaged(repository: &Arc<Repository>, damaged: &BTreeSet<Id>) -> Result<()> {
+    let known = Blobs::of(Arc::clone(repository))?.known;
+    let packs: BTreeSet<Id> = damaged.iter().filter_map(|id| Some(known.location(id)?.pack)).collect();
+    packs.iter().try_for_each(|pack| repository.mark(DAMAGED, &hex(pack)))
+}
+
+/// The backups that need any of some damaged blobs and pages, the oldest first.
 ///
 /// # Errors
 /// Those of the store; a manifest that cannot be read.
 pub fn hurt<S: System>(repository: &Arc<Repository>, damaged: &BTreeSet<Id>) -> Result<Vec<Listed>> {
     let blobs = Blobs::of(Arc::clone(repository))?;
-    let packs: BTreeSet<Id> = damaged.iter().filter_map(|id| Some(blobs.known.location(id)?.pack)).collect();
-    packs.iter().try_for_each(|pack| repository.mark(DAMAGED, &hex(pack)))?;
     let mut pages = Pages { blobs, unpacker: Unpacker::new()?, damaged, known: HashMap::new() };
     let mut hurt = Vec::new();
     for backup in repository.backups()? {

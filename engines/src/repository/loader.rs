@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use memchr::memchr;
 use metaferry_codecs::archive::{MAX_SEGMENT, Packer};
-use metaferry_codecs::repository::{Cutter, Entry, Id, MAX_PAGE, Root, Tree, begin_blob, ends_blob, short};
+use metaferry_codecs::repository::{Cutter, Entry, Id, Root, Tree, begin_blob, ends_blob, short};
 use metaferry_codecs::system::{Batch, Kind, Largest, System};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, Loader, Result, Stop};
 
 use super::lock;
 use super::opened::bug;
-use super::packing::Packing;
+use super::packing::{Packing, Sort};
 
 /// What a loader leaves for the commit.
 pub(super) type Left<S> = Arc<Mutex<Option<RepositoryLoader<S>>>>;
@@ -71,7 +71,7 @@ impl<S: System> RepositoryLoader<S> {
                     Some(packer) => packer,
                     none => none.insert(Packer::new()?),
                 };
-                let id = packing.put(&blob.text, packer, MAX_SEGMENT)?;
+                let id = packing.put(Sort::Blob, &blob.text, packer)?;
                 Ok(Stored { kind: blob.kind, entry: Entry { id, ..blob.entry }, digest: blob.digest })
             }
         };
@@ -135,7 +135,7 @@ impl<S: System> RepositoryLoader<S> {
         let Stored { kind, entry, digest } = stored;
         let Self { trees, packing, packer, .. } = self;
         let tree = trees.entry(kind).or_insert_with(|| Tree::new(kind));
-        tree.push(entry, digest, &mut |page| packing.put(&page, packer, MAX_PAGE))
+        tree.push(entry, digest, &mut |page| packing.put(Sort::Page, &page, packer))
     }
 
     /// Puts everything away that is held back.
@@ -158,7 +158,7 @@ impl<S: System> RepositoryLoader<S> {
         let Self { trees, packing, mut packer, largest, .. } = self;
         let mut roots = Vec::new();
         for tree in trees.into_values() {
-            roots.extend(tree.finish(&mut |page: Vec<u8>| packing.put(&page, &mut packer, MAX_PAGE))?);
+            roots.extend(tree.finish(&mut |page: Vec<u8>| packing.put(Sort::Page, &page, &mut packer))?);
         }
         let largest = largest.into_iter().filter(|(_, value)| *value > 0);
         let largest = largest.map(|((kind, field), value)| Largest { kind, field: field.to_owned(), value });

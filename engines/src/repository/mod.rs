@@ -16,7 +16,7 @@ mod sink;
 mod source;
 
 pub use address::{RepositoryAddress, Which};
-pub use hurt::hurt;
+pub use hurt::{hurt, mark_damaged};
 pub use keys::RepositoryKeys;
 pub use lease::{Lease, Taking};
 pub use opened::{Listed, Repository};

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use metaferry_codecs::archive::{Packer, sha256};
-use metaferry_codecs::repository::{Id, Index, Pack, Placed, SALT};
+use metaferry_codecs::archive::{MAX_SEGMENT, Packer, sha256};
+use metaferry_codecs::repository::{Id, Index, MAX_PAGE, Pack, Placed, SALT};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, Result, Stop};
 
@@ -31,12 +31,36 @@ struct State {
     known: Known,
     /// How long each blob is that is not there yet; 0 while it is being made.
     coming: HashMap<Id, u32>,
-    pack: Vec<u8>,
-    blobs: Vec<Placed>,
+    /// The packs that are open: that of blobs, and that of pages, so that those lie close to each other.
+    open: [Open; 2],
     senders: Crew<(Vec<u8>, Vec<Placed>), Pack>,
     /// Packs that are there, and in no index yet.
     sent: Vec<Pack>,
     totals: Totals,
+}
+
+/// A pack that is not full yet.
+#[derive(Default)]
+struct Open {
+    bytes: Vec<u8>,
+    blobs: Vec<Placed>,
+}
+
+/// What is put away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Blob,
+    Page,
+}
+
+impl Sort {
+    /// How long it is at most before it is compressed, in bytes.
+    fn bound(self) -> usize {
+        match self {
+            Self::Blob => MAX_SEGMENT,
+            Self::Page => MAX_PAGE,
+        }
+    }
 }
 
 /// What a run put away, in bytes.
@@ -64,8 +88,7 @@ impl Packing {
         let state = State {
             known,
             coming: HashMap::new(),
-            pack: Vec::new(),
-            blobs: Vec::new(),
+            open: <[Open; 2]>::default(),
             senders: Crew::start("send", senders, stop, sender)?,
             sent: Vec::new(),
             totals: Totals::default(),
@@ -74,7 +97,7 @@ impl Packing {
     }
 
     /// Puts some content away, where it is not there yet; which it is.
-    pub(super) fn put(&self, content: &[u8], packer: &mut Packer, bound: usize) -> Result<Id> {
+    pub(super) fn put(&self, sort: Sort, content: &[u8], packer: &mut Packer) -> Result<Id> {
         let vault = &self.repository.vault;
         let id = vault.id(content);
         {
@@ -90,33 +113,39 @@ impl Packing {
             // From here on it is being made; nobody else makes it.
             state.coming.insert(id, 0);
         }
-        let object = vault.seal(&id, packer.pack(content, bound)?)?;
+        let object = vault.seal(&id, packer.pack(content, sort.bound())?)?;
         lock(&self.state).totals.all += object.len() as u64;
-        self.put_object(id, &object)?;
+        self.put_object(sort, id, &object)?;
         Ok(id)
     }
 
     /// Puts away what is compressed and sealed.
-    pub(super) fn put_object(&self, id: Id, object: &[u8]) -> Result<()> {
+    pub(super) fn put_object(&self, sort: Sort, id: Id, object: &[u8]) -> Result<()> {
         let length = u32::try_from(object.len()).map_err(|_| Error::unsupported("a blob over 4 GiB"))?;
         let mut state = lock(&self.state);
-        if state.blobs.is_empty() {
+        let state = &mut *state;
+        state.coming.insert(id, length);
+        let [blobs, pages] = &mut state.open;
+        let open = if sort == Sort::Page { pages } else { blobs };
+        if open.blobs.is_empty() {
             let mut salt = [0; SALT.length as usize];
             getrandom::fill(&mut salt).map_err(|cause| Error::engine("random bytes", cause))?;
-            state.pack.extend_from_slice(&salt);
-            state.blobs.push(SALT);
+            open.bytes.reserve(if sort == Sort::Page { 0 } else { FULL + FULL / 8 });
+            open.bytes.extend_from_slice(&salt);
+            open.blobs.push(SALT);
         }
-        state.coming.insert(id, length);
-        state.pack.extend_from_slice(object);
-        state.blobs.push(Placed { id, length });
-        if state.pack.len() >= FULL { self.send(&mut state) } else { Ok(()) }
+        open.bytes.extend_from_slice(object);
+        open.blobs.push(Placed { id, length });
+        if open.bytes.len() < FULL {
+            return Ok(());
+        }
+        let full = std::mem::take(open);
+        self.send(state, full)
     }
 
-    /// Sends the open pack.
-    fn send(&self, state: &mut State) -> Result<()> {
-        let pack = std::mem::replace(&mut state.pack, Vec::with_capacity(FULL + FULL / 8));
-        let blobs = std::mem::take(&mut state.blobs);
-        let sent = state.senders.put((pack, blobs))?;
+    /// Sends a pack.
+    fn send(&self, state: &mut State, pack: Open) -> Result<()> {
+        let sent = state.senders.put((pack.bytes, pack.blobs))?;
         sent.map_or(Ok(()), |pack| self.note(state, pack))
     }
 
@@ -143,8 +172,8 @@ impl Packing {
     pub(super) fn finish(&self) -> Result<Totals> {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        if !state.blobs.is_empty() {
-            self.send(state)?;
+        for pack in std::mem::take(&mut state.open).into_iter().filter(|pack| !pack.blobs.is_empty()) {
+            self.send(state, pack)?;
         }
         while let Some(pack) = state.senders.take()? {
             self.note(state, pack)?;
@@ -176,7 +205,7 @@ impl Packing {
         }
         for (id, location) in in_doomed {
             let object = repository.store.part(&pack_path(&location.pack), location.offset, location.length)?;
-            self.put_object(id, &object)?;
+            self.put_object(Sort::Blob, id, &object)?;
         }
         self.finish()
     }

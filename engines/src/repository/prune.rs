@@ -14,7 +14,7 @@ use super::Listed;
 use super::blobs::Blobs;
 use super::known::{Catalog, Known, Location};
 use super::opened::{DAMAGED, DOOMED, INDEXES, MANIFESTS, PINS, Repository, SUSPECTS, VERIFIED, pack_path};
-use super::packing::Packing;
+use super::packing::{Packing, Sort};
 use super::retention::{Dated, Fate, Policy, doubt};
 
 /// No grace is shorter, in seconds.
@@ -216,7 +216,7 @@ impl Sweep {
             let object =
                 self.blobs.repository.store.part(&pack_path(&location.pack), location.offset, location.length)?;
             self.blobs.prove(id, &object)?;
-            packing.put_object(*id, &object)?;
+            packing.put_object(Sort::Blob, *id, &object)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::Tally;
 use metaferry_codecs::archive::{MAX_SEGMENT, Unpacker};
-use metaferry_codecs::repository::{Entry, Id, Manifest, Root, blob_rows, hex};
+use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, Manifest, Page, Root, blob_rows, hex};
 use metaferry_codecs::system::{Batch, Kind, System};
 use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
@@ -19,6 +19,8 @@ use super::{Listed, RepositoryAddress, RepositoryKeys, lock};
 
 /// How many rows a batch has at most, but for those of its last blob.
 const ROWS: usize = 4096;
+/// How many rows are scanned at once, about.
+const ROWS_AT_ONCE: u64 = 1 << 16;
 
 /// Reads a backup.
 pub struct RepositorySource {
@@ -69,13 +71,32 @@ struct BackupSnapshot<S: System> {
     damaged: Damaged,
 }
 
-/// A page of blobs, or the one blob of a kind that has no page.
+/// Pages of blobs that follow each other, or the one blob of a kind that has no page: what is scanned at once.
 struct Part<K> {
     kind: K,
+    pieces: Vec<Piece>,
+    are_pages: bool,
+}
+
+/// A page or a blob.
+struct Piece {
     entry: Entry,
-    is_page: bool,
     /// Where what follows begins; nothing where it is the last of its kind.
     next: Option<Vec<u8>>,
+}
+
+impl AsRef<Entry> for Piece {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Piece {
+    /// What entries say, the last of which is followed by `next`.
+    fn all(entries: Vec<Entry>, next: Option<Vec<u8>>) -> Vec<Self> {
+        let nexts: Vec<_> = entries.iter().skip(1).map(|entry| Some(entry.first.clone())).chain([next]).collect();
+        entries.into_iter().zip(nexts).map(|(entry, next)| Self { entry, next }).collect()
+    }
 }
 
 struct Seen<K: Kind> {
@@ -89,7 +110,7 @@ impl<S: System> BackupSnapshot<S> {
         let mut unpacker = Unpacker::new()?;
         let mut parts = Vec::new();
         for root in &manifest.roots {
-            let kind_parts = lowest_pages::<S>(&blobs, root, &mut unpacker);
+            let kind_parts = self::parts::<S>(&blobs, root, &mut unpacker);
             parts.extend(kind_parts.map_err(|error| error.at(format!("backup {}", backup.name)))?);
         }
         let seen = Mutex::new(Seen { parts: vec![false; parts.len()], tally: Tally::default() });
@@ -122,29 +143,45 @@ impl<S: System> BackupSnapshot<S> {
         format!("backup {}: {rows}", self.backup.name)
     }
 
-    fn damaged(&self, id: Id, (place, error): (String, Error), out: &mut dyn Emit<S>) -> Result<()> {
+    fn damaged(&self, kind: S::Kind, piece: &Piece, error: Error, out: &mut dyn Emit<S>) -> Result<()> {
+        let place = self.lost(kind, &piece.entry.first, piece.next.as_deref());
         if error.kind() != ErrorKind::Corrupt {
             return Err(error.at(place));
         }
-        lock(&self.damaged).insert(id);
+        lock(&self.damaged).insert(piece.entry.id);
         out.damaged(place, metaferry_codecs::Error::malformed("blob", error.to_string()))
     }
 
-    fn scan_blobs(&self, part: &Part<S::Kind>, entries: &[Entry], out: &mut dyn Emit<S>) -> Result<Tally<S::Kind>> {
-        let mut unpacker = Unpacker::new()?;
-        let (mut batch, mut tally) = (S::Batch::empty(part.kind), Tally::default());
-        self.blobs.each(entries, &mut unpacker, MAX_SEGMENT, &mut |number, text| {
-            let Some(entry) = entries.get(number) else { return Ok(()) };
-            let mut rows = S::Batch::empty(part.kind);
-            let read = text.and_then(|text| read_rows::<S>(&text, part.kind, entry, &mut rows));
-            if let Err(error) = read {
-                let next = entries.get(number + 1).map(|entry| entry.first.as_slice()).or(part.next.as_deref());
-                return self.damaged(entry.id, (self.lost(part.kind, &entry.first, next), error), out);
+    /// The blobs that some pages name.
+    fn read_pages(&self, part: &Part<S::Kind>, unpacker: &mut Unpacker, out: &mut dyn Emit<S>) -> Result<Vec<Piece>> {
+        let mut blobs = Vec::new();
+        self.blobs.each(&part.pieces, unpacker, MAX_PAGE, &mut |piece, text| {
+            match text.and_then(|text| page_of::<S>(&text, &piece.entry.id, (part.kind, 1))) {
+                Ok(page) => blobs.extend(Piece::all(page.entries, piece.next.clone())),
+                Err(error) => self.damaged(part.kind, piece, error, out)?,
+            }
+            Ok(())
+        })?;
+        Ok(blobs)
+    }
+
+    fn scan_blobs(
+        &self,
+        kind: S::Kind,
+        pieces: &[Piece],
+        unpacker: &mut Unpacker,
+        out: &mut dyn Emit<S>,
+    ) -> Result<Tally<S::Kind>> {
+        let (mut batch, mut tally) = (S::Batch::empty(kind), Tally::default());
+        self.blobs.each(pieces, unpacker, MAX_SEGMENT, &mut |piece, text| {
+            let mut rows = S::Batch::empty(kind);
+            if let Err(error) = text.and_then(|text| read_rows::<S>(&text, kind, &piece.entry, &mut rows)) {
+                return self.damaged(kind, piece, error, out);
             }
             rows.tally(&mut tally);
             batch.append(&mut rows);
             if batch.len() >= ROWS {
-                out.emit(std::mem::replace(&mut batch, S::Batch::empty(part.kind)))?;
+                out.emit(std::mem::replace(&mut batch, S::Batch::empty(kind)))?;
             }
             Ok(())
         })?;
@@ -155,23 +192,40 @@ impl<S: System> BackupSnapshot<S> {
     }
 }
 
-/// The lowest pages of a tree, in order.
-fn lowest_pages<S: System>(blobs: &Blobs, root: &Root<S::Kind>, unpacker: &mut Unpacker) -> Result<Vec<Part<S::Kind>>> {
-    let mut entries = vec![Entry { first: Vec::new(), rows: root.rows, id: root.id }];
+/// A page, which must be of this kind and height.
+fn page_of<S: System>(text: &[u8], id: &Id, is: (S::Kind, u8)) -> Result<Page<S::Kind>> {
+    let page = Page::read(text).map_err(|error| Error::from(error).at(format!("page {}", hex(id))))?;
+    if (page.kind, page.height) != is {
+        return Err(Error::corrupt(format!("page {} is not where it belongs", hex(id))));
+    }
+    Ok(page)
+}
+
+/// The lowest pages of a tree in order, so many at a time that they have some rows.
+fn parts<S: System>(blobs: &Blobs, root: &Root<S::Kind>, unpacker: &mut Unpacker) -> Result<Vec<Part<S::Kind>>> {
+    let mut pieces = Piece::all(vec![Entry { first: Vec::new(), rows: root.rows, id: root.id }], None);
     for height in (2..=root.height).rev() {
         let mut below = Vec::new();
-        for entry in &entries {
-            let page = blobs.page::<S>(&entry.id, unpacker)?;
-            if (page.kind, page.height) != (root.kind, height) {
-                return Err(Error::corrupt(format!("page {} is not where it belongs", hex(&entry.id))));
-            }
-            below.extend(page.entries);
-        }
-        entries = below;
+        blobs.each(&pieces, unpacker, MAX_PAGE, &mut |piece, text| {
+            let page = page_of::<S>(&text?, &piece.entry.id, (root.kind, height))?;
+            below.extend(Piece::all(page.entries, piece.next.clone()));
+            Ok(())
+        })?;
+        pieces = below;
     }
-    let next: Vec<_> = entries.iter().skip(1).map(|entry| Some(entry.first.clone())).chain([None]).collect();
-    let part = |(entry, next)| Part { kind: root.kind, entry, is_page: root.height > 0, next };
-    Ok(entries.into_iter().zip(next).map(part).collect())
+    let part = || Part { kind: root.kind, pieces: Vec::new(), are_pages: root.height > 0 };
+    let (mut parts, mut rows) = (Vec::new(), ROWS_AT_ONCE);
+    for piece in pieces {
+        if rows >= ROWS_AT_ONCE {
+            parts.push(part());
+            rows = 0;
+        }
+        rows += piece.entry.rows;
+        if let Some(part) = parts.last_mut() {
+            part.pieces.push(piece);
+        }
+    }
+    Ok(parts)
 }
 
 fn read_rows<S: System>(text: &[u8], kind: S::Kind, entry: &Entry, rows: &mut S::Batch) -> Result<()> {
@@ -204,31 +258,28 @@ impl<S: System> Snapshot<S> for BackupSnapshot<S> {
 
     fn plan(&self, scope: &Scope<S>) -> Result<Vec<Partition<S>>> {
         let wanted = (0_u64..).zip(&self.parts).filter(|(_, part)| scope.wants(part.kind));
-        Ok(wanted
-            .map(|(from, part)| Partition { kind: Some(part.kind), from, to: from + 1, weight: part.entry.rows })
-            .collect())
+        let weight = |part: &Part<S::Kind>| part.pieces.iter().map(|piece| piece.entry.rows).sum();
+        let partition = |(from, part): (u64, &Part<S::Kind>)| Partition {
+            kind: Some(part.kind),
+            from,
+            to: from + 1,
+            weight: weight(part),
+        };
+        Ok(wanted.map(partition).collect())
     }
 
     fn scan(&self, partition: &Partition<S>, out: &mut dyn Emit<S>) -> Result<()> {
         let index = usize::try_from(partition.from).unwrap_or(usize::MAX);
         let part = self.parts.get(index).ok_or_else(|| bug("a partition that no plan had"))?;
-        if !part.is_page {
-            let tally = self.scan_blobs(part, std::slice::from_ref(&part.entry), out)?;
-            self.saw(index, &tally);
-            return Ok(());
-        }
-        match self.blobs.page::<S>(&part.entry.id, &mut Unpacker::new()?) {
-            Ok(page) if page.kind == part.kind && page.height == 1 => {
-                let tally = self.scan_blobs(part, &page.entries, out)?;
-                self.saw(index, &tally);
-                Ok(())
-            }
-            Ok(_) => Err(Error::corrupt(format!("page {} is not where it belongs", hex(&part.entry.id)))),
-            Err(error) => {
-                let lost = self.lost(part.kind, &part.entry.first, part.next.as_deref());
-                self.damaged(part.entry.id, (lost, error), out)
-            }
-        }
+        let mut unpacker = Unpacker::new()?;
+        let tally = if part.are_pages {
+            let blobs = self.read_pages(part, &mut unpacker, out)?;
+            self.scan_blobs(part.kind, &blobs, &mut unpacker, out)?
+        } else {
+            self.scan_blobs(part.kind, &part.pieces, &mut unpacker, out)?
+        };
+        self.saw(index, &tally);
+        Ok(())
     }
 
     fn finish(&self) -> Result<()> {
