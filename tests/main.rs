@@ -25,6 +25,7 @@ mod oracle;
 mod pooler;
 mod postgres;
 mod preflight;
+mod pruning;
 mod repository;
 mod restore;
 mod s3;

@@ -6,6 +6,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod run;
+pub(crate) mod s3;
 pub(crate) mod sql;
 pub(crate) mod tree;
 pub(crate) mod volume;
