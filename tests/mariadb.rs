@@ -212,7 +212,10 @@ fn accounts_log_in_by_what_they_were_made_with() {
          CREATE USER two@'%' IDENTIFIED BY 'p@ss'; GRANT SELECT ON volume.* TO two@'%'; \
          CREATE USER three@'%' IDENTIFIED VIA pam; GRANT SELECT ON volume.* TO three@'%'",
     );
-    expect(0, &["info", &mariadb.url_of("one:p%40ss", "volume")]);
+    // What is to be signed is another one each time, and ends with a zero byte now and then.
+    for _ in 0..100 {
+        expect(0, &["info", &mariadb.url_of("one:p%40ss", "volume")]);
+    }
     expect(0, &["info", &mariadb.url_of("two:p@ss", "volume")]);
     expect_error(2, &["info", &mariadb.url_of("one:pass", "volume")]);
     let error = expect_error(1, &["info", &mariadb.url_of("three:p@ss", "volume")]);

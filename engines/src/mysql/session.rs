@@ -153,8 +153,20 @@ impl Session {
     }
 }
 
-/// Connects by the first way that the server knows.
+/// The server does not let somebody in (`ER_ACCESS_DENIED_ERROR`).
+const DENIED: u16 = 1045;
+
+/// Connects; whoever is not let in tries once more. The driver takes the last byte of a nonce for its end where that is zero, as it
+/// is for one login by ed25519 or PARSEC in 256, and then signs what the server has not said.
 async fn connect(address: &MysqlAddress) -> mysql_async::Result<Conn> {
+    match log_in(address).await {
+        Err(mysql_async::Error::Server(error)) if error.code == DENIED => log_in(address).await,
+        done => done,
+    }
+}
+
+/// Connects by the first way that the server knows.
+async fn log_in(address: &MysqlAddress) -> mysql_async::Result<Conn> {
     let mut ways = address.options().into_iter();
     let mut last = Err(DriverError::NoClientSslFlagFromServer.into());
     while let (Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer)), Some(way)) =

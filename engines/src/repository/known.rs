@@ -17,7 +17,7 @@ pub(super) struct Catalog {
     /// The packs in which something was found that is not what it was.
     damaged: BTreeMap<Id, String>,
     /// The packs that are there, and how long each is, in bytes.
-    there: BTreeMap<Id, u64>,
+    pub(super) there: BTreeMap<Id, u64>,
 }
 
 impl Catalog {

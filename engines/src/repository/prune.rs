@@ -221,10 +221,11 @@ impl Sweep {
         Ok(())
     }
 
-    /// Dooms what nothing needs, packs that are in no index among it: those of a run that was killed, or is under way.
+    /// Dooms what nothing needs, packs that are in no index among it: those of a run that was killed, or is under way. What has
+    /// come since this run began, such as what it packed anew, is left to the next.
     fn doom(&mut self) -> Result<()> {
         let repository = &self.blobs.repository;
-        let there = repository.packs()?;
+        let there = std::mem::take(&mut self.catalog.there);
         let is_needed = |pack: &Id| self.live.contains_key(pack) && !self.emptied.contains(pack);
         let dead: Vec<Id> = there.into_keys().filter(|pack| !is_needed(pack)).collect();
         for pack in dead.into_iter().filter(|pack| !self.catalog.doomed.contains_key(pack)) {
