@@ -2,6 +2,12 @@
 
 pub mod address;
 pub mod content;
+pub mod image;
+pub mod key;
+pub mod layout;
 pub mod password;
 pub mod properties;
+pub mod types;
 pub mod url;
+
+pub use layout::Layout;
