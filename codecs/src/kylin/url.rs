@@ -40,12 +40,10 @@ pub struct Access {
 }
 
 impl StorageUrl {
-    /// Reads a URL. Commas in quotes, `"` or `'`, end no parameter; a quote that is not closed is a character like any other.
-    /// Of parameters of one name the last counts; one without `=` is empty.
-    ///
-    /// # Errors
-    /// None today: Kylin takes any text, and an empty one for its default.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads a URL; any text is one, and an empty one Kylin's default. Commas in quotes, `"` or `'`, end no parameter; a quote
+    /// that is not closed is a character like any other. Of parameters of one name the last counts; one without `=` is empty.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut pieces = pieces(text).into_iter();
         let first = pieces.next().unwrap_or_default();
         let (identifier, scheme) = first.rsplit_once('@').unwrap_or((first, ""));
@@ -57,7 +55,7 @@ impl StorageUrl {
             parameters.retain(|(known, _)| known != name);
             parameters.push((name.to_owned(), Zeroizing::new(unquoted(value.trim()).to_owned())));
         }
-        Ok(Self { identifier: identifier.to_owned(), scheme: scheme.trim().to_owned(), parameters })
+        Self { identifier: identifier.to_owned(), scheme: scheme.trim().to_owned(), parameters }
     }
 
     /// The value of a parameter, without quotes around it. It may be a secret.
@@ -74,7 +72,8 @@ impl StorageUrl {
     /// How to get into its database, with Kylin's defaults for what it does not say.
     ///
     /// # Errors
-    /// A scheme other than `jdbc`, and an address or a password that cannot be read.
+    /// A scheme other than `jdbc`, an identifier that cannot stand unquoted in the name of a table, as Kylin has it stand, and
+    /// an address or a password that cannot be read.
     pub fn access(&self) -> Result<Access> {
         if self.scheme != "jdbc" {
             return Err(Error::Unsupported {
@@ -82,11 +81,29 @@ impl StorageUrl {
                 found: format!("scheme {:?}, while only jdbc is a database", self.scheme),
             });
         }
+        self.check_identifier()?;
         Ok(Access {
             address: Address::parse(self.parameter("url").unwrap_or(DEFAULT_ADDRESS))?,
             username: self.parameter("username").unwrap_or(DEFAULT_USER).to_owned(),
             password: password::open(self.parameter("password").unwrap_or_default())?,
         })
+    }
+
+    fn check_identifier(&self) -> Result<()> {
+        let length = self.identifier.chars().count();
+        if length > MAX_IDENTIFIER {
+            return Err(Error::malformed(
+                "identifier of a metadata URL",
+                format!("it has {length} characters, where {MAX_IDENTIFIER} are the most"),
+            ));
+        }
+        if let Some(odd) = self.identifier.chars().find(|character| !character.is_alphanumeric() && *character != '_') {
+            return Err(Error::malformed(
+                "identifier of a metadata URL",
+                format!("a table's name cannot have {odd:?} in it, only letters, digits and _"),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -156,7 +173,7 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> StorageUrl {
-        StorageUrl::parse(text).unwrap()
+        StorageUrl::parse(text)
     }
 
     #[test]
@@ -208,6 +225,10 @@ mod tests {
         assert_eq!((&*access.username, &**access.password), ("postgres", ""));
         let told = url("k@hdfs,path=/x").access().unwrap_err().to_string();
         assert!(told.contains("hdfs"), "{told}");
+        for (odd, why) in [("a b", "' '"), ("k;drop", "';'"), (&*"k".repeat(34), "34 characters"), ("k'", "'\\''")] {
+            let told = url(&format!("{odd}@jdbc")).access().unwrap_err().to_string();
+            assert!(told.contains(why), "{told}");
+        }
     }
 
     #[test]
