@@ -285,10 +285,9 @@ macro_rules! kinds {
                 super::canonical::canonicalize(self);
             }
             fn tally(&self, tally: &mut $crate::Tally<Kind>) {
-                if let Self::Links(rows) = self {
-                    return super::canonical::tally_links(rows, tally);
+                if !super::canonical::tally_apart(self, tally) {
+                    each_kind!(self, rows => $crate::declare::tally_rows(self.kind(), rows, tally))
                 }
-                each_kind!(self, rows => $crate::declare::tally_rows(self.kind(), rows, tally))
             }
             fn tally_canonical(&self, tally: &mut $crate::Tally<Kind>) {
                 let mut canonical = self.clone();

@@ -163,3 +163,38 @@ impl Field for Vec<u8> {
         self.capacity()
     }
 }
+
+/// What may be absent: absent is its zero, and a zero that is there is kept.
+impl<T: Field> Field for Option<T> {
+    fn is_zero(&self) -> bool {
+        self.is_none()
+    }
+    fn put(&self, number: u8, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            value.put(number, out);
+        }
+    }
+    fn put_compared(&self, number: u8, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            value.put_compared(number, out);
+        }
+    }
+    fn take(short: u8, input: &mut &[u8]) -> Result<Self> {
+        T::take(short, input).map(Some)
+    }
+    fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write_json(out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    fn read_json(reader: &mut Reader<'_>) -> Result<Self> {
+        if reader.literal(b"null") { Ok(None) } else { T::read_json(reader).map(Some) }
+    }
+    fn size(&self) -> u64 {
+        self.as_ref().map_or(0, Field::size)
+    }
+    fn weight(&self) -> usize {
+        self.as_ref().map_or(0, Field::weight)
+    }
+}

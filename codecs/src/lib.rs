@@ -9,6 +9,7 @@ mod error;
 mod field;
 pub mod json;
 pub mod juicefs;
+pub mod kylin;
 mod lines;
 pub mod rdb;
 pub mod repository;

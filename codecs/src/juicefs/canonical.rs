@@ -1,6 +1,6 @@
 //! What the canonical form holds to be absent or equal, so that the same volume has the same tally on every engine.
 
-use super::kinds::{Batch, Counter, Kind, Links, Node, Xattr};
+use super::kinds::{Batch, Counter, Kind, Node, Xattr};
 use super::{ROOT_INODE, counter};
 use crate::Tally;
 use crate::declare::Row;
@@ -32,8 +32,9 @@ pub(super) fn canonicalize(batch: &mut Batch) {
     }
 }
 
-/// Adds link counts to where those of whole nodes are counted.
-pub(super) fn tally_links(rows: &[Links], tally: &mut Tally<Kind>) {
+/// Adds link counts to where those of whole nodes are counted; false for every other kind, which is counted as its own.
+pub(super) fn tally_apart(batch: &Batch, tally: &mut Tally<Kind>) -> bool {
+    let Batch::Links(rows) = batch else { return false };
     let mut buffer = Vec::new();
     for row in rows {
         buffer.clear();
@@ -41,4 +42,5 @@ pub(super) fn tally_links(rows: &[Links], tally: &mut Tally<Kind>) {
         let cell = tally.cell(Kind::Node, bucket_of(row.inode));
         cell.derived = cell.derived.wrapping_add(digest(&buffer));
     }
+    true
 }
