@@ -19,7 +19,7 @@ pub(crate) trait Row: Sized + Default {
     fn put_derived(&self, out: &mut Vec<u8>) -> bool;
     /// Appends the key in the form that sorts bytewise.
     fn put_key(&self, out: &mut Vec<u8>);
-    /// The inode or slice id whose bucket the row falls in.
+    /// The inode or slice id whose bucket the row falls in, or what spreads rows over all buckets alike.
     fn bucket_id(&self) -> u64;
     /// Whether the row changes by itself and is never compared.
     fn is_volatile(&self) -> bool;
@@ -119,7 +119,7 @@ macro_rules! role {
 macro_rules! kinds {
     ($(
         $(#[$doc:meta])*
-        $number:literal $kind:ident $name:literal $class:ident $(by $bucket:ident)? $(unless $volatile:path)? {
+        $number:literal $kind:ident $name:literal $class:ident $(by $bucket:ident)? $(spread by $spread:ident)? $(unless $volatile:path)? {
             $($tag:literal $role:ident $field:ident: $type:ty = $json:literal,)*
         }
     )*) => {
@@ -198,7 +198,7 @@ macro_rules! kinds {
                 }
                 #[inline]
                 fn bucket_id(&self) -> u64 {
-                    0 $(+ self.$bucket)?
+                    0 $(+ self.$bucket)? $(+ $crate::tally::spread(&self.$spread))?
                 }
                 #[inline]
                 fn is_volatile(&self) -> bool {

@@ -23,7 +23,7 @@ pub struct FieldInfo {
     pub number: u8,
     /// Its name in JSON.
     pub name: &'static str,
-    /// `key`, `plain` or `derived`.
+    /// `key`, `plain`, `derived`; or `secret` or `volatile`, which are never compared.
     pub role: &'static str,
     /// Whether a key has it as an unsigned integer of 8 bytes, big-endian.
     pub is_number: bool,

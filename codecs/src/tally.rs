@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::system::{Class, Kind};
 
@@ -16,6 +16,12 @@ pub const DIGEST_VERSION: u32 = 1;
 #[must_use]
 pub fn bucket_of(id: u64) -> u16 {
     ((id >> 16) & u64::from(BUCKETS - 1)) as u16
+}
+
+/// A number in whose bucket a row falls that has bytes for a key: those of one key are always the same one.
+#[must_use]
+pub fn spread(key: &[u8]) -> u64 {
+    xxh3_64(key)
 }
 
 /// What is counted of the rows of one kind in one bucket. Sums wrap: a doubled row shows, which it would not under xor.

@@ -8,6 +8,7 @@ mod findings;
 pub mod memory;
 mod monitor;
 mod observe;
+pub mod patch;
 pub mod preflight;
 mod scan;
 mod select;

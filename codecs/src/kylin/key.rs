@@ -16,6 +16,9 @@ pub const GLOBAL: &[u8] = b"_global";
 /// The folder of the typed layout's files in a backup.
 pub const CORE_META: &[u8] = b"core_meta";
 
+/// The keys of the list of files to be cleaned up, in either layout.
+pub const TRASH: [&[u8]; 2] = [b"/_global/trash_record", b"SYSTEM/trash_record"];
+
 const WHAT: &str = "resource key";
 const PROJECTS: &[u8] = b"/_global/project/";
 const SUFFIX: &[u8] = b".json";

@@ -59,16 +59,18 @@ fn rows_have_these_lines() {
 }
 
 #[test]
-fn what_a_restore_sets_anew_differs_as_derived_and_the_log_not_at_all() {
+fn what_a_restore_sets_anew_and_the_log_are_not_compared() {
     let before = resource("/p/a.json", "{}");
     let moved = Resource { ts: 5, mvcc: 0, ..before.clone() };
     let changed = Resource { content: b"{ }".to_vec(), ..before.clone() };
     let [before, moved, changed] = [before, moved, changed].map(|row| tally(&vec![row].into()));
     let classes = |other: &Tally<Kind>| before.differences(other).iter().map(|found| found.2).collect::<Vec<_>>();
-    assert_eq!(classes(&moved), [crate::system::Class::Derived]);
+    assert_eq!(classes(&moved), []);
     assert_eq!(classes(&changed), [crate::system::Class::Primary]);
     let log: Batch = vec![Audit { id: 1, ..Audit::default() }].into();
     assert_eq!(tally(&log), Tally::default());
+    let trash: Batch = vec![resource("/_global/trash_record", "{}")].into();
+    assert_eq!(tally(&trash), Tally::default());
 }
 
 #[test]

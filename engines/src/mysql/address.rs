@@ -73,7 +73,7 @@ impl MysqlAddress {
     }
 
     /// The ways to connect, the one to be tried first at the front.
-    pub(super) fn options(&self) -> Vec<OptsBuilder> {
+    pub(crate) fn options(&self) -> Vec<OptsBuilder> {
         let plain = self.options.clone();
         match &self.encryption {
             Encryption::No => vec![plain],
@@ -83,7 +83,7 @@ impl MysqlAddress {
     }
 
     /// What comes before the names of its tables.
-    pub(super) fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)
     }
 }

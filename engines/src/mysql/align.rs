@@ -16,10 +16,10 @@ const WAIT: &str = "SET SESSION lock_wait_timeout = 2";
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// Readers that see one point in time.
-pub(super) struct Readers {
-    pub(super) sessions: Vec<Session>,
+pub(crate) struct Readers {
+    pub(crate) sessions: Vec<Session>,
     /// How that came to be, and what it cost, for the user.
-    pub(super) how: String,
+    pub(crate) how: String,
 }
 
 /// What is known of a server.
@@ -59,7 +59,7 @@ fn identity(session: &mut Session) -> Result<String> {
 }
 
 /// Opens as many readers as can be had at one point in time, at least one. `tables` are quoted names.
-pub(super) fn align(
+pub(crate) fn align(
     first: Session,
     address: &MysqlAddress,
     readers: usize,
@@ -80,7 +80,7 @@ pub(super) fn align(
 }
 
 /// Begins everywhere at once, where nobody else writes.
-pub(super) fn undisturbed(first: Session, address: &MysqlAddress, readers: usize, stop: &Stop) -> Result<Readers> {
+pub(crate) fn undisturbed(first: Session, address: &MysqlAddress, readers: usize, stop: &Stop) -> Result<Readers> {
     let mut sessions = vec![first];
     open_more(&mut sessions, address, readers, stop)?;
     begin(&mut sessions)?;

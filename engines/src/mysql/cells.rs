@@ -13,7 +13,7 @@ const TEXT: usize = 65535;
 const NAME: usize = 255;
 
 /// The largest number, or the most bytes, that a column of a type holds.
-pub(super) fn most(holds: Type) -> Option<u64> {
+pub(crate) fn most(holds: Type) -> Option<u64> {
     match holds {
         Type::Int | Type::IntSerial => Some(i32::MAX.cast_unsigned().into()),
         Type::Bytes(most) => Some(most.into()),
@@ -53,13 +53,13 @@ impl Cells for Row {
 }
 
 /// Whether a column holds text, which has an encoding.
-pub(super) fn is_text(column: &Column) -> bool {
+pub(crate) fn is_text(column: &Column) -> bool {
     matches!(column.holds, Type::Name | Type::Text)
 }
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Lines with tabs between the cells.
     File,
     /// What follows VALUES.
@@ -67,7 +67,7 @@ pub(super) enum Form {
 }
 
 /// Puts one row behind others.
-pub(super) struct Encoder<'e> {
+pub(crate) struct Encoder<'e> {
     form: Form,
     columns: std::slice::Iter<'e, Column>,
     out: &'e mut Vec<u8>,
@@ -76,7 +76,7 @@ pub(super) struct Encoder<'e> {
 
 impl<'e> Encoder<'e> {
     /// Begins a row with these columns.
-    pub(super) fn new(form: Form, columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
+    pub(crate) fn new(form: Form, columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
         if form == Form::Values {
             out.extend_from_slice(if out.is_empty() { b"(" } else { b",(" });
         }
@@ -84,7 +84,7 @@ impl<'e> Encoder<'e> {
     }
 
     /// Ends it.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         self.out.push(if self.form == Form::File { b'\n' } else { b')' });
     }
 

@@ -2,12 +2,12 @@
 //! time; written by LOAD DATA on several sessions, secondary indexes after the rows. Nothing here knows another store.
 
 mod address;
-mod align;
-mod cells;
+pub(crate) mod align;
+pub(crate) mod cells;
 mod loader;
 mod preflight;
 mod select;
-mod session;
+pub(crate) mod session;
 mod sink;
 mod source;
 mod stamp;
@@ -45,7 +45,7 @@ fn type_name(holds: Type) -> String {
 const DUPLICATE: u16 = 1062;
 
 /// What the server or the way to it says, as the pipeline's error.
-fn failure(shown: &dyn fmt::Display, error: mysql_async::Error) -> Error {
+pub(crate) fn failure(shown: &dyn fmt::Display, error: mysql_async::Error) -> Error {
     let (kind, what, hint) = meaning(&error);
     let failed = Error::new(kind, format!("{shown}: {what}"));
     let failed = if hint.is_empty() { failed } else { failed.hint(hint) };

@@ -34,7 +34,7 @@ const NO_COLUMN: u16 = 1054;
 const NO_TABLE: u16 = 1146;
 
 /// One connection, in a thread of its own while it is used.
-pub(super) struct Session {
+pub(crate) struct Session {
     runtime: Runtime,
     connection: Conn,
     shown: String,
@@ -42,19 +42,19 @@ pub(super) struct Session {
 }
 
 /// What a server made of the rows it was sent.
-pub(super) struct Taken {
-    pub(super) rows: u64,
-    pub(super) warnings: u16,
+pub(crate) struct Taken {
+    pub(crate) rows: u64,
+    pub(crate) warnings: u16,
 }
 
 impl Session {
     /// Connects.
-    pub(super) fn open(address: &MysqlAddress, stop: &Stop) -> Result<Self> {
+    pub(crate) fn open(address: &MysqlAddress, stop: &Stop) -> Result<Self> {
         Self::open_within(address, CONNECT, stop)
     }
 
     /// Connects, if that takes no longer.
-    pub(super) fn open_within(address: &MysqlAddress, patience: Duration, stop: &Stop) -> Result<Self> {
+    pub(crate) fn open_within(address: &MysqlAddress, patience: Duration, stop: &Stop) -> Result<Self> {
         stop.check()?;
         let shown = address.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -70,24 +70,24 @@ impl Session {
     }
 
     /// The server, for messages.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
 
     /// Runs a statement that returns nothing of interest. What is put into it is quoted by whoever does.
-    pub(super) fn run(&mut self, sql: &str) -> Result<()> {
+    pub(crate) fn run(&mut self, sql: &str) -> Result<()> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
         runtime.block_on(watched(stop, connection.query_drop(sql)))?.map_err(|error| failure(shown, error))
     }
 
     /// Runs one statement after the other.
-    pub(super) fn run_all<S: AsRef<str>>(&mut self, statements: &[S]) -> Result<()> {
+    pub(crate) fn run_all<S: AsRef<str>>(&mut self, statements: &[S]) -> Result<()> {
         statements.iter().try_for_each(|sql| self.run(sql.as_ref()))
     }
 
     /// Whether what a statement names is there; an error where the account may not know.
-    pub(super) fn is_there(&mut self, sql: &str) -> Result<bool> {
+    pub(crate) fn is_there(&mut self, sql: &str) -> Result<bool> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
         match runtime.block_on(watched(stop, connection.query_drop(sql)))? {
@@ -98,24 +98,24 @@ impl Session {
     }
 
     /// The rows of a small answer.
-    pub(super) fn ask(&mut self, sql: &str) -> Result<Vec<Row>> {
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<Vec<Row>> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
         runtime.block_on(watched(stop, connection.query(sql)))?.map_err(|error| failure(shown, error))
     }
 
     /// The one value of an answer, if there is one.
-    pub(super) fn value<T: FromValue>(&mut self, sql: &str) -> Result<Option<T>> {
+    pub(crate) fn value<T: FromValue>(&mut self, sql: &str) -> Result<Option<T>> {
         Ok(self.ask(sql)?.first().and_then(|row| cell(row, 0)))
     }
 
     /// The one number of an answer.
-    pub(super) fn number(&mut self, sql: &str) -> Result<i64> {
+    pub(crate) fn number(&mut self, sql: &str) -> Result<i64> {
         self.value(sql)?.ok_or_else(|| Error::corrupt(format!("{}: no answer to {sql}", self.shown)))
     }
 
     /// Hands out the rows between two keys as they come. An error leaves the session in no state to be used.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         sql: &str,
         keys: Option<(i64, i64)>,
@@ -136,7 +136,7 @@ impl Session {
     }
 
     /// Sends a statement that brings rows; `file` is what a `LOAD DATA LOCAL INFILE` reads.
-    pub(super) fn send(&mut self, sql: impl AsQuery, file: Option<Bytes>) -> Result<Taken> {
+    pub(crate) fn send(&mut self, sql: impl AsQuery, file: Option<Bytes>) -> Result<Taken> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop } = self;
         if let Some(file) = file {
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// Says good-bye; what goes wrong with that is nobody's concern.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         let Self { runtime, connection, .. } = self;
         drop(runtime.block_on(async { tokio::time::timeout(TICK, connection.disconnect()).await }));
     }
@@ -186,6 +186,6 @@ fn in_parts(mut file: Bytes) -> InfileData {
 }
 
 /// A cell of a small answer; `None` where there is NULL, or something of another sort.
-pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Option<T> {
+pub(crate) fn cell<T: FromValue>(row: &Row, index: usize) -> Option<T> {
     row.get_opt::<Option<T>, _>(index)?.ok().flatten()
 }

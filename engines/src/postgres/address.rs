@@ -65,17 +65,17 @@ impl PostgresAddress {
         Ok(Self { options, search_path, table_prefix, shown })
     }
 
-    pub(super) fn options(&self) -> &PgConnectOptions {
+    pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options
     }
 
     /// The schema that is asked for.
-    pub(super) fn search_path(&self) -> Option<&str> {
+    pub(crate) fn search_path(&self) -> Option<&str> {
         self.search_path.as_deref()
     }
 
     /// What comes before the names of its tables.
-    pub(super) fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)
     }
 }

@@ -6,11 +6,11 @@ use crate::sql::bind::{Put, Unfit};
 use crate::sql::rows::{Cells, Mismatch, shown};
 
 /// What a COPY begins with: the signature, no flags, no extension.
-pub(super) const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
-pub(super) const TRAILER: [u8; 2] = [0xff, 0xff];
+pub(crate) const TRAILER: [u8; 2] = [0xff, 0xff];
 /// The largest number that a column of a type holds; bytes there have no bound that matters.
-pub(super) fn most(holds: Type) -> Option<u64> {
+pub(crate) fn most(holds: Type) -> Option<u64> {
     matches!(holds, Type::Int | Type::IntSerial).then_some(i32::MAX.cast_unsigned().into())
 }
 
@@ -19,11 +19,11 @@ const MOST: usize = 20;
 
 /// A COPY that does not look like one.
 #[derive(Debug)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Cuts a COPY into rows, however it comes in parts.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     has_begun: bool,
     /// The beginning of a row whose end has not come.
     rest: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Takes a part in, and hands out the rows that end in it.
-    pub(super) fn feed<E: From<Malformed>>(
+    pub(crate) fn feed<E: From<Malformed>>(
         &mut self,
         part: &[u8],
         each: &mut dyn FnMut(&Tuple<'_>) -> Result<(), E>,
@@ -74,7 +74,7 @@ impl Rows {
 }
 
 /// The cells of one row.
-pub(super) struct Tuple<'c> {
+pub(crate) struct Tuple<'c> {
     cells: [Option<&'c [u8]>; MOST],
 }
 
@@ -98,7 +98,7 @@ impl<'c> Tuple<'c> {
     }
 
     /// The cells as a statement has them, by their columns.
-    pub(super) fn values(&self, columns: &[Column], sql: &mut String) {
+    pub(crate) fn values(&self, columns: &[Column], sql: &mut String) {
         for (index, column) in columns.iter().enumerate() {
             let hex =
                 || self.cell(index).unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -148,14 +148,14 @@ impl Cells for Tuple<'_> {
 }
 
 /// Puts one row into a COPY.
-pub(super) struct Encoder<'e> {
+pub(crate) struct Encoder<'e> {
     columns: std::slice::Iter<'e, Column>,
     out: &'e mut Vec<u8>,
 }
 
 impl<'e> Encoder<'e> {
     /// Begins a row with these columns.
-    pub(super) fn new(columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
+    pub(crate) fn new(columns: &'e [Column], out: &'e mut Vec<u8>) -> Self {
         let count = i16::try_from(columns.len()).unwrap_or(i16::MAX);
         out.extend_from_slice(&count.to_be_bytes());
         Self { columns: columns.iter(), out }

@@ -2,12 +2,12 @@
 //! on several connections, keys and indexes after the rows. Nothing here knows another store.
 
 mod address;
-mod cells;
+pub(crate) mod cells;
 mod loader;
 mod pooled;
 mod preflight;
 mod select;
-mod session;
+pub(crate) mod session;
 mod sink;
 mod source;
 mod stamp;
@@ -42,7 +42,7 @@ fn type_name(holds: Type) -> String {
 }
 
 /// What the server or the way to it says, as the pipeline's error.
-fn failure(shown: &dyn fmt::Display, error: sqlx::Error) -> Error {
+pub(crate) fn failure(shown: &dyn fmt::Display, error: sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
     let (kind, what, hint) = match (code.as_str(), &error) {
         ("28P01" | "28000", _) => {

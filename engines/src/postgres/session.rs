@@ -14,7 +14,7 @@ use super::failure;
 use crate::watched::{TICK, watched};
 
 /// How long a server may take to let us in.
-pub(super) const CONNECT: Duration = Duration::from_secs(30);
+pub(crate) const CONNECT: Duration = Duration::from_secs(30);
 /// What is sent of a COPY at once, in bytes.
 const SEND_BYTES: usize = 256 << 10;
 /// What is asked of the server for a session of ours: no timeout ends what it does, nobody on the way forgets it while it says
@@ -31,7 +31,7 @@ const PATIENT_LATER: &str = "SELECT set_config(name, '0', true) FROM pg_settings
 const PATIENT_LATER_WHOLLY: &str = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 /// One connection, in a thread of its own while it is used.
-pub(super) struct Session {
+pub(crate) struct Session {
     runtime: Runtime,
     connection: PgConnection,
     shown: String,
@@ -48,7 +48,7 @@ impl From<Malformed> for Error {
 
 impl Session {
     /// Connects. Nothing is asked of the session yet: behind a pooler the next statement may be another session's.
-    pub(super) fn open(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
+    pub(crate) fn open(address: &PostgresAddress, stop: &Stop) -> Result<Self> {
         Self::open_within(address, CONNECT, stop)
     }
 
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Connects for a session whose every statement is its own, as long as it lives.
-    pub(super) fn own(address: &PostgresAddress, patience: Duration, stop: &Stop) -> Result<Self> {
+    pub(crate) fn own(address: &PostgresAddress, patience: Duration, stop: &Stop) -> Result<Self> {
         let mut session = Self::open_within(address, patience, stop)?;
         let settings = session.settings("SET");
         session.run(&settings)?;
@@ -80,7 +80,7 @@ impl Session {
 
     /// Begins to read at one point in time: that of its first query, or of the snapshot another one exported. The tables of
     /// these quoted names can be read, and are not altered, until it ends.
-    pub(super) fn begin(&mut self, snapshot: Option<&str>, tables: &[String]) -> Result<()> {
+    pub(crate) fn begin(&mut self, snapshot: Option<&str>, tables: &[String]) -> Result<()> {
         let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ".to_owned() + &self.settings("SET LOCAL");
         if let Some(snapshot) = snapshot {
             sql += &format!("SET TRANSACTION SNAPSHOT '{}';", snapshot.replace('\'', "''"));
@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Begins to write; each statement sees what was committed before it.
-    pub(super) fn begin_writing(&mut self) -> Result<()> {
+    pub(crate) fn begin_writing(&mut self) -> Result<()> {
         let sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned() + &self.settings("SET LOCAL");
         self.run(&sql)
     }
@@ -105,17 +105,17 @@ impl Session {
     }
 
     /// The server, for messages.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
 
     /// Runs statements that return nothing of interest. What is put into them is quoted by whoever does.
-    pub(super) fn run(&mut self, sql: &str) -> Result<()> {
+    pub(crate) fn run(&mut self, sql: &str) -> Result<()> {
         self.insert(sql).map(drop)
     }
 
     /// Runs statements that bring rows, and says how many the server took.
-    pub(super) fn insert(&mut self, sql: &str) -> Result<u64> {
+    pub(crate) fn insert(&mut self, sql: &str) -> Result<u64> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop, .. } = self;
         let work = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())));
@@ -124,7 +124,7 @@ impl Session {
     }
 
     /// The rows of a small answer.
-    pub(super) fn ask(&mut self, sql: &str) -> Result<Vec<PgRow>> {
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<Vec<PgRow>> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop, .. } = self;
         let work = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())));
@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// The one number of an answer.
-    pub(super) fn number(&mut self, sql: &str) -> Result<i64> {
+    pub(crate) fn number(&mut self, sql: &str) -> Result<i64> {
         use sqlx::Row;
         let rows = self.ask(sql)?;
         let row = rows.first().ok_or_else(|| Error::corrupt(format!("{}: no answer to {sql}", self.shown)))?;
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Hands out the rows of `COPY … TO STDOUT (FORMAT binary)`. An error leaves the session in no state to be used.
-    pub(super) fn copy_out(&mut self, sql: &str, each: &mut dyn FnMut(&Tuple<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn copy_out(&mut self, sql: &str, each: &mut dyn FnMut(&Tuple<'_>) -> Result<()>) -> Result<()> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop, .. } = self;
         // Watched as a whole: a server sends each row by itself, and a watch of its own costs more than that.
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Sends rows, encoded one behind the other, to `COPY … FROM STDIN (FORMAT binary)`, and says how many the server took.
-    pub(super) fn copy_in(&mut self, sql: &str, rows: &[u8]) -> Result<u64> {
+    pub(crate) fn copy_in(&mut self, sql: &str, rows: &[u8]) -> Result<u64> {
         self.stop.check()?;
         let Self { runtime, connection, shown, stop, .. } = self;
         runtime.block_on(async {
@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// Says good-bye; what goes wrong with that is nobody's concern.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         let Self { runtime, connection, .. } = self;
         drop(runtime.block_on(async { tokio::time::timeout(TICK, connection.close()).await }));
     }
