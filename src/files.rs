@@ -7,22 +7,23 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use metaferry_codecs::juicefs::binary;
 use metaferry_codecs::juicefs::tables::Widths;
-use metaferry_codecs::juicefs::{JuiceFs, binary};
 use metaferry_engines::archive::{ArchiveSink, ArchiveSource};
 use metaferry_engines::awaited::{self, Awaited};
-use metaferry_engines::binary::{BinaryOptions, BinarySink, BinarySource};
-use metaferry_engines::json::{JsonOptions, JsonSink, JsonSource, Secrets};
-use metaferry_engines::output::Destination;
 use metaferry_engines::wrapping::{Compression, EnvelopeKey, Layer, Unwrapped, unwrap};
 use metaferry_pipeline::copy::Options;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
 use crate::args::Format;
 use crate::context::Context;
+use crate::served::{Foreign, Served};
 
 /// The passphrase of a key (`cmd/format.go`).
 const PASSPHRASE: &str = "JFS_RSA_PASSPHRASE";
+
+/// What messages call what goes out.
+pub(crate) const STANDARD_OUTPUT: &str = "standard output";
 
 /// What a file is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ struct Opened<'a> {
 }
 
 /// The file at `path`, or the pipe there.
-pub(crate) fn source(path: &Path, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+pub(crate) fn source<S: Served>(path: &Path, context: &Context) -> Result<Box<dyn Source<S>>> {
     let name = path.display().to_string();
     let unreadable = |cause| Error::engine(format!("{name}: it cannot be opened"), cause);
     let file = awaited::open(path).map_err(unreadable)?;
@@ -80,24 +81,24 @@ pub(crate) fn source(path: &Path, context: &Context) -> Result<Box<dyn Source<Ju
 }
 
 /// What an object store holds, which messages call `name`; `key` opens it where it is encrypted.
-pub(crate) fn stream(
+pub(crate) fn stream<S: Served>(
     name: String,
     input: Box<dyn Read + Send>,
     key: Option<&EnvelopeKey>,
     context: &Context,
-) -> Result<Box<dyn Source<JuiceFs>>> {
+) -> Result<Box<dyn Source<S>>> {
     read(Opened { name, input, place: None }, key, context)
 }
 
 /// What comes in through the standard input.
-pub(crate) fn standard_input(context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+pub(crate) fn standard_input<S: Served>(context: &Context) -> Result<Box<dyn Source<S>>> {
     let name = "standard input";
     let file = std::io::stdin().as_fd().try_clone_to_owned().map_err(|cause| Error::engine(name, cause))?;
     let input = Box::new(Awaited::new(file.into(), &context.stop));
     read(Opened { name: name.to_owned(), input, place: None }, key(context)?.as_ref(), context)
 }
 
-fn read(opened: Opened<'_>, key: Option<&EnvelopeKey>, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
+fn read<S: Served>(opened: Opened<'_>, key: Option<&EnvelopeKey>, context: &Context) -> Result<Box<dyn Source<S>>> {
     let Opened { name, input, place } = opened;
     let inside = unwrap(&name, input, key, &context.stop)?;
     let name = inside.describe(&name);
@@ -106,14 +107,12 @@ fn read(opened: Opened<'_>, key: Option<&EnvelopeKey>, context: &Context) -> Res
     Ok(match (Content::told(inside.beginning()), place) {
         (Content::Archive, Some((path, _))) => Box::new(ArchiveSource::open(path)?),
         (Content::Archive, None) => Box::new(ArchiveSource::pipe(name, Box::new(inside))),
-        (Content::Binary, _) => Box::new(BinarySource::new(name, Box::new(inside), length).exact(context.common.exact)),
-        (Content::Json, _) => Box::new(JsonSource::new(name, Box::new(inside), length, context.spill())),
-        (other, _) => return Err(refused(other, &name, &inside)),
+        (content, _) => S::dump_source(Foreign { content, name, inside, length }, context)?,
     })
 }
 
 /// Why it cannot be read as a dump.
-fn refused(content: Content, name: &str, inside: &Unwrapped) -> Error {
+pub(crate) fn refused(content: Content, name: &str, inside: &Unwrapped) -> Error {
     let what = match content {
         _ if inside.beginning().is_empty() => "empty",
         Content::Sqlite => "a SQLite database, which can be read only where it lies in a file",
@@ -136,19 +135,21 @@ pub(crate) fn passphrase() -> Option<OsString> {
 }
 
 /// A file at `path` in the format that was asked for, or that its name asks for.
-pub(crate) fn sink(path: &Path, format: Option<Format>, writing: &Writing<'_>) -> Result<Box<dyn Sink<JuiceFs>>> {
+pub(crate) fn sink<S: Served>(path: &Path, format: Option<Format>, writing: &Writing<'_>) -> Result<Box<dyn Sink<S>>> {
     match format.unwrap_or_else(|| Format::of_name(path)) {
-        Format::Archive => Ok(Box::new(ArchiveSink::<JuiceFs>::create(path, writing.options.keep_secrets)?)),
-        format => Ok(writing.dump(Destination::at(path)?, format)),
+        Format::Archive => Ok(Box::new(ArchiveSink::<S>::create(path, writing.options.keep_secrets)?)),
+        format => S::dump_sink(Some(path), format, writing),
     }
 }
 
 /// What goes out through the standard output.
-pub(crate) fn standard_output(format: Option<Format>, writing: &Writing<'_>) -> Box<dyn Sink<JuiceFs>> {
-    let (name, out) = ("standard output", Box::new(std::io::stdout()));
+pub(crate) fn standard_output<S: Served>(format: Option<Format>, writing: &Writing<'_>) -> Result<Box<dyn Sink<S>>> {
+    let keep_secrets = writing.options.keep_secrets;
     match format.unwrap_or(Format::Archive) {
-        Format::Archive => Box::new(ArchiveSink::<JuiceFs>::pipe(name, out, writing.options.keep_secrets)),
-        format => writing.dump(Destination::pipe(name, out), format),
+        Format::Archive => {
+            Ok(Box::new(ArchiveSink::<S>::pipe(STANDARD_OUTPUT, Box::new(std::io::stdout()), keep_secrets)))
+        }
+        format => S::dump_sink(None, format, writing),
     }
 }
 
@@ -158,28 +159,6 @@ pub(crate) struct Writing<'a> {
     pub(crate) skip_trash: bool,
     /// How wide the columns of tables are made.
     pub(crate) widths: Widths,
-}
-
-impl Writing<'_> {
-    /// A dump as JuiceFS writes it.
-    fn dump(&self, place: Destination, format: Format) -> Box<dyn Sink<JuiceFs>> {
-        let options = self.options;
-        let place = place.compressed(format.compression(), options.threads);
-        if format.is_binary() {
-            let spill = options.spill.clone();
-            let Options { keep_secrets, memory_bytes, .. } = *options;
-            return Box::new(BinarySink::new(place, BinaryOptions { keep_secrets, memory_bytes, spill }));
-        }
-        let options = JsonOptions {
-            secrets: if options.keep_secrets { Secrets::Kept } else { Secrets::TakenOut },
-            ascii: false,
-            skip_trash: self.skip_trash,
-            threads: options.threads,
-            memory_bytes: options.memory_bytes,
-            spill: options.spill.clone(),
-        };
-        Box::new(JsonSink::new(place, options))
-    }
 }
 
 impl Format {
@@ -199,7 +178,7 @@ impl Format {
         }
     }
 
-    fn compression(self) -> Option<Compression> {
+    pub(crate) fn compression(self) -> Option<Compression> {
         match self {
             Self::JsonGz | Self::BinaryGz => Some(Compression::Gzip),
             Self::JsonZst | Self::BinaryZst => Some(Compression::Zstd),
@@ -207,7 +186,7 @@ impl Format {
         }
     }
 
-    fn is_binary(self) -> bool {
+    pub(crate) fn is_binary(self) -> bool {
         matches!(self, Self::Binary | Self::BinaryGz | Self::BinaryZst)
     }
 }

@@ -5,11 +5,12 @@ mod args;
 mod commands;
 mod context;
 mod files;
+mod juicefs;
 mod open;
 mod output;
 mod progress;
 mod secrets;
-mod stored;
+mod served;
 
 use std::process::ExitCode;
 

@@ -3,21 +3,19 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::archive::{Description, describe};
-use metaferry_engines::mysql::{MysqlAddress, MysqlSink, MysqlSource, MysqlStamp};
-use metaferry_engines::postgres::{PostgresAddress, PostgresSink, PostgresSource, PostgresStamp};
-use metaferry_engines::redis::{Address, RdbSource, RedisOptions, RedisSink, RedisSource, RedisStamp};
+use metaferry_engines::mysql::MysqlAddress;
+use metaferry_engines::postgres::PostgresAddress;
+use metaferry_engines::redis::Address;
 use metaferry_engines::repository::{RepositoryAddress, RepositorySource};
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSink, SqliteSource, SqliteStamp};
-use metaferry_engines::stamp::Stamp;
-use metaferry_engines::synthetic::SyntheticSource;
+use metaferry_engines::sqlite::SqliteAddress;
 use metaferry_pipeline::{Error, Result, Sink, Source};
 
 use crate::args::Format;
 use crate::context::Context;
 use crate::files::{self, Content, Writing};
-use crate::stored::StoredBackup;
+use crate::juicefs::stored::StoredBackup;
+use crate::served::{Served, Which};
 
 /// Schemes of engines that are not built yet.
 const TO_COME: [&str; 5] = ["tikv", "etcd", "fdb", "badger", "s3"];
@@ -86,40 +84,26 @@ impl Place {
         matches!(self, Self::Pipe)
     }
 
-    /// Makes it ready to be read.
-    pub(crate) fn source(&self, context: &Context) -> Result<Box<dyn Source<JuiceFs>>> {
-        Ok(match self {
-            Self::Sqlite(address) => Box::new(SqliteSource::new(address.clone())),
-            Self::Redis(address) => Box::new(RedisSource::new(address.as_ref().clone(), redis(context))),
-            Self::Mysql(address) => Box::new(MysqlSource::new(address.as_ref().clone())),
-            Self::Postgres(address) => Box::new(PostgresSource::new(address.as_ref().clone())),
-            Self::Rdb { path, database } => Box::new(RdbSource::new(path, *database, context.spill())),
-            Self::Synthetic(url) => Box::new(SyntheticSource::parse(url)?),
-            Self::Repository(address) => Box::new(RepositorySource::new(address.clone(), context.keys()?)),
-            Self::VolumeBackup(backup) => backup.source(context)?,
-            Self::File(path) => files::source(path, context)?,
-            Self::Pipe => files::standard_input(context)?,
-        })
+    /// The system whose metadata it holds, where its address tells.
+    pub(crate) fn system(&self) -> Option<Which> {
+        match self {
+            Self::Repository(_) | Self::File(_) | Self::Pipe => None,
+            _ => Some(Which::JuiceFs),
+        }
     }
 
-    /// What its clients and agents agree by on who makes the next backup, where it has that.
-    pub(crate) fn stamp(&self) -> Option<Box<dyn Stamp>> {
-        Some(match self {
-            Self::Sqlite(address) => Box::new(SqliteStamp::new(address.clone())),
-            Self::Redis(address) => Box::new(RedisStamp::new(address.as_ref().clone())),
-            Self::Mysql(address) => Box::new(MysqlStamp::new(address.as_ref().clone())),
-            Self::Postgres(address) => Box::new(PostgresStamp::new(address.as_ref().clone())),
-            Self::Rdb { .. }
-            | Self::Synthetic(_)
-            | Self::Repository(_)
-            | Self::VolumeBackup(_)
-            | Self::File(_)
-            | Self::Pipe => return None,
-        })
+    /// Makes it ready to be read.
+    pub(crate) fn source<S: Served>(&self, context: &Context) -> Result<Box<dyn Source<S>>> {
+        match self {
+            Self::Repository(address) => Ok(Box::new(RepositorySource::new(address.clone(), context.keys()?))),
+            Self::File(path) => files::source(path, context),
+            Self::Pipe => files::standard_input(context),
+            store => S::source(store, context),
+        }
     }
 
     /// What it says of itself without being read: only an archive in a file does.
-    pub(crate) fn description(&self) -> Result<Option<Description<JuiceFs>>> {
+    pub(crate) fn description<S: Served>(&self) -> Result<Option<Description<S>>> {
         match self {
             Self::File(path) if Content::of(path) == Some(Content::Archive) => describe(path).map(Some),
             _ => Ok(None),
@@ -127,26 +111,18 @@ impl Place {
     }
 
     /// Makes it ready to be written; a file in the format that was asked for, or that its name asks for.
-    pub(crate) fn sink(
+    pub(crate) fn sink<S: Served>(
         &self,
         context: &Context,
         format: Option<Format>,
         writing: &Writing<'_>,
-    ) -> Result<Box<dyn Sink<JuiceFs>>> {
-        Ok(match self {
-            Self::Sqlite(address) => Box::new(SqliteSink::new(address.clone())),
-            Self::Redis(address) => Box::new(RedisSink::new(address.as_ref().clone(), redis(context))),
-            Self::Mysql(address) => Box::new(MysqlSink::new(address.as_ref().clone(), writing.widths)),
-            Self::Postgres(address) => Box::new(PostgresSink::new(address.as_ref().clone(), writing.widths)),
-            Self::File(path) => files::sink(path, format, writing)?,
+    ) -> Result<Box<dyn Sink<S>>> {
+        match self {
+            Self::File(path) => files::sink(path, format, writing),
             Self::Pipe => files::standard_output(format, writing),
-            Self::Repository(_) => {
-                return Err(Error::config(format!("{self} is a repository")).hint("backup goes there"));
-            }
-            Self::Rdb { .. } | Self::Synthetic(_) | Self::VolumeBackup(_) => {
-                return Err(Error::config(format!("{self} can only be read")));
-            }
-        })
+            Self::Repository(_) => Err(Error::config(format!("{self} is a repository")).hint("backup goes there")),
+            store => S::sink(store, context, writing),
+        }
     }
 }
 
@@ -165,10 +141,6 @@ impl fmt::Display for Place {
             Self::Pipe => f.write_str("-"),
         }
     }
-}
-
-fn redis(context: &Context) -> RedisOptions {
-    RedisOptions { scan: context.common.scan, diskless: context.common.redis_diskless, spill: context.spill() }
 }
 
 fn rdb(rest: &str) -> Result<Place> {

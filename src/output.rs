@@ -7,9 +7,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_codecs::repository::hex;
-use metaferry_codecs::system::{Class, Kind as _};
+use metaferry_codecs::system::{Class, Kind, System};
 use metaferry_codecs::tally::{Cell, DIGEST_VERSION};
 use metaferry_pipeline::copy::Report;
 use metaferry_pipeline::verify::{Differing, Judgement, Verdict};
@@ -66,7 +65,7 @@ impl Printer {
     }
 
     /// The summary of a copy.
-    pub(crate) fn copied(&self, verb: &str, report: &Report<JuiceFs>, took: Duration) {
+    pub(crate) fn copied<S: System>(&self, verb: &str, report: &Report<S>, took: Duration) {
         let total = report.tally.total();
         if self.json {
             return self.line(json!({
@@ -119,7 +118,7 @@ impl Printer {
     }
 
     /// The verdict of a verification.
-    pub(crate) fn verdict(&self, verdict: &Verdict<JuiceFs>, moved_on: &[(String, u64)], took: Duration) {
+    pub(crate) fn verdict<S: System>(&self, verdict: &Verdict<S>, moved_on: &[(String, u64)], took: Duration) {
         let classes = |class| verdict.differences.iter().filter(|difference| difference.2 == class).count();
         let (primary, derived) = (classes(Class::Primary), classes(Class::Derived));
         if self.json {
@@ -218,7 +217,7 @@ pub(crate) fn about(about: &About) -> Value {
     json!({ "origin": about.origin, "guarantee": about.guarantee.to_string(), "notes": about.notes, "live_sessions": about.live_sessions })
 }
 
-pub(crate) fn by_kind(rows: &BTreeMap<Kind, u64>) -> Value {
+pub(crate) fn by_kind<K: Kind>(rows: &BTreeMap<K, u64>) -> Value {
     rows.iter().map(|(kind, rows)| (kind.info().name.to_owned(), Value::from(*rows))).collect()
 }
 

@@ -112,6 +112,8 @@ pub trait Batch: Sized + Send + 'static {
 pub trait System: Sized + Send + Sync + 'static {
     /// Its name, as archives spell it.
     const NAME: &'static str;
+    /// The largest segment of an archive and blob of a repository, in bytes, where one row may need more than others.
+    const MAX_SEGMENT: usize = crate::archive::MAX_SEGMENT;
     /// The kind whose one row makes a target usable: it is withheld from every queue and written by the commit.
     const SEAL: Self::Kind;
 

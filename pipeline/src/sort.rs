@@ -5,8 +5,9 @@ use metaferry_codecs::system::{Batch, Kind, System};
 use crate::spill::{Sorted, Sorter, SpillDir};
 use crate::{Result, Stop};
 
-/// Rows in a batch that comes out.
+/// Rows in a batch that comes out, and what they weigh, at most.
 const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// One worker's share of a sort.
 pub(crate) struct Sorting<S: System> {
@@ -45,17 +46,20 @@ pub(crate) fn drain<S: System>(
     take: &mut dyn FnMut(S::Batch) -> Result<()>,
 ) -> Result<()> {
     let mut sorted = Sorted::merge(shares)?;
-    let mut batch: Option<S::Batch> = None;
+    let (mut batch, mut bytes) = (None::<S::Batch>, 0);
     while let Some((key, row)) = sorted.next()? {
         let number = key.first().copied().unwrap_or_default();
-        let fits = batch.as_ref().is_some_and(|batch| batch.kind().info().number == number && batch.len() < BATCH_ROWS);
+        let has_room = |batch: &S::Batch| batch.len() < BATCH_ROWS && bytes < BATCH_BYTES;
+        let fits = batch.as_ref().is_some_and(|batch| batch.kind().info().number == number && has_room(batch));
         if !fits {
             stop.check()?;
             if let Some(full) = batch.take() {
                 take(full)?;
             }
+            bytes = 0;
             batch = S::Kind::all().iter().find(|kind| kind.info().number == number).map(|&kind| S::Batch::empty(kind));
         }
+        bytes += row.len();
         if let Some(batch) = &mut batch {
             batch.unpack(row)?;
         }

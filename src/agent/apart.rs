@@ -17,6 +17,7 @@ use super::Agent;
 use super::health::State;
 use super::turn::Done;
 use crate::output::causes_of;
+use crate::served::Served;
 
 /// Set in the environment of a process that is one turn.
 const TURN: &str = "METAFERRY_AGENT_TURN";
@@ -64,7 +65,7 @@ pub(super) fn tell(known: Known) {
 }
 
 /// This process's one turn. What comes of it is said, not returned.
-pub(super) fn take<'a>(stop: &Stop, agent: impl FnOnce() -> Result<Agent<'a>>) -> Result<()> {
+pub(super) fn take<'a, S: Served>(stop: &Stop, agent: impl FnOnce() -> Result<Agent<'a, S>>) -> Result<()> {
     let mut input = BufReader::new(std::io::stdin());
     let handed: Handed = heard(&line(&mut input)?)?;
     let ends = stop.clone();
@@ -91,7 +92,7 @@ pub(super) fn take<'a>(stop: &Stop, agent: impl FnOnce() -> Result<Agent<'a>>) -
 }
 
 /// Has a turn made by another process.
-pub(super) fn turn(agent: &mut Agent<'_>, resumes: bool) -> Result<Done> {
+pub(super) fn turn<S: Served>(agent: &mut Agent<'_, S>, resumes: bool) -> Result<Done> {
     let mut child = spawn()?;
     let handed = Handed { known: agent.known(), resumes };
     let stop = agent.context.stop.clone();
@@ -115,8 +116,8 @@ fn spawn() -> Result<Child> {
 }
 
 /// Hands a turn what it needs, learns what it says, and tells it to end when the agent is; its last word, where it had one.
-fn attend(
-    agent: &mut Agent<'_>,
+fn attend<S: Served>(
+    agent: &mut Agent<'_, S>,
     (mut input, output): (ChildStdin, impl Read),
     handed: &Handed,
     stop: &Stop,

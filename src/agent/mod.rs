@@ -11,6 +11,7 @@ mod rhythm;
 mod tidy;
 mod turn;
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use serde_json::json;
 use crate::Outcome;
 use crate::context::Context;
 use crate::open::Place;
+use crate::served::Served;
 use apart::Known;
 use health::Health;
 use log::{Level, Log};
@@ -36,7 +38,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 const BUSY: (i64, i64) = (1, 30);
 
 /// One agent.
-struct Agent<'a> {
+struct Agent<'a, S> {
+    system: PhantomData<S>,
     context: &'a Context,
     args: AgentArgs,
     source: Place,
@@ -54,19 +57,19 @@ struct Agent<'a> {
 }
 
 /// Runs an agent until it is told to end.
-pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(context: &Context, args: AgentArgs) -> Result<Outcome> {
     if apart::is_turn() {
         let args = AgentArgs { listen: None, ..args };
-        return apart::take(&context.stop, || Agent::new(context, args)).map(|()| Outcome::Holds);
+        return apart::take(&context.stop, || Agent::<S>::new(context, args)).map(|()| Outcome::Holds);
     }
-    let mut agent = Agent::new(context, args)?;
+    let mut agent = Agent::<S>::new(context, args)?;
     if agent.args.once { agent.once() } else { agent.forever() }
 }
 
-impl<'a> Agent<'a> {
+impl<'a, S: Served> Agent<'a, S> {
     fn new(context: &'a Context, args: AgentArgs) -> Result<Self> {
         let (source, address) = (Place::parse(&args.source)?, RepositoryAddress::parse(&args.repository)?);
-        let stamp = source.stamp();
+        let stamp = S::stamp(&source);
         if stamp.is_none() && (!args.no_shared_timestamp || args.skip_above.is_some()) {
             return Err(Error::config(format!("{source} is no database that clients write to"))
                 .hint("with --no-shared-timestamp, and without --skip-above, it is backed up all the same"));
@@ -93,6 +96,7 @@ impl<'a> Agent<'a> {
         spawned.map_err(|cause| Error::engine("a thread", cause))?;
         let (origin, holder) = (source.to_string(), holder()?);
         Ok(Self {
+            system: PhantomData,
             context,
             args,
             source,

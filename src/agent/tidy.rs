@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::repository::retention::Fate;
 use metaferry_engines::repository::{Listed, PruneOptions, Repository, decide, prune};
 use metaferry_pipeline::{ErrorKind, Result};
@@ -14,8 +13,9 @@ use super::Agent;
 use super::log::Level;
 use crate::commands::{policy, prove_deep};
 use crate::context::Context;
+use crate::served::Served;
 
-impl Agent<'_> {
+impl<S: Served> Agent<'_, S> {
     /// All of it; whether anything failed, which is said.
     pub(super) fn tidy(&self, context: &Context, backup: &Listed) -> Result<bool> {
         let repository = Arc::new(Repository::open(&self.address, &context.keys()?, &context.stop)?);
@@ -47,9 +47,9 @@ impl Agent<'_> {
             return Ok(());
         }
         repository.suspect(backup)?;
-        let (name, shown) = (&backup.name, repository.shown());
+        let (name, shown, what) = (&backup.name, repository.shown(), S::COUNTED.1);
         let text = format!(
-            "backup {name} is suspect: it has {has} inodes, and {} had {had}; nothing is pruned until it is acknowledged: \
+            "backup {name} is suspect: it has {has} {what}, and {} had {had}; nothing is pruned until it is acknowledged: \
              metaferry acknowledge '{shown}@{name}'",
             before.name
         );
@@ -68,7 +68,7 @@ impl Agent<'_> {
         let options = PruneOptions { policy: policy(&self.args.keep), trust_clock: false, grace: None };
         let decided = decide(repository, &options)?;
         let gone = decided.iter().filter(|(_, fate)| *fate == Fate::Removed).count();
-        let pruned = prune::<JuiceFs>(repository, &decided, &options, &context.stop)?;
+        let pruned = prune::<S>(repository, &decided, &options, &context.stop)?;
         let (packs, bytes) = pruned.removed;
         let text = format!("pruned: {gone} backups, {packs} packs of {bytes} bytes");
         let fields = json!({ "backups": gone, "removed_packs": packs, "removed_bytes": bytes,
@@ -89,7 +89,7 @@ impl Agent<'_> {
     }
 
     fn prove(&self, context: &Context, repository: &Arc<Repository>, backup: &Listed) -> Result<()> {
-        let report = prove_deep(context, repository, (&self.address, backup))?;
+        let report = prove_deep::<S>(context, repository, (&self.address, backup))?;
         let (name, rows) = (&backup.name, report.rows.values().sum::<u64>());
         let text = format!("proven: backup {name} restores, and its {rows} rows are equal when they are read back");
         self.log.say(Level::Info, "verified", &text, json!({ "name": name, "rows": rows }));

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use metaferry_codecs::juicefs::{JuiceFs, Kind};
 use metaferry_engines::repository::{Lease, Listed, Made, Repository, Taking};
 use metaferry_engines::stamp::{Asking, Turn};
 use metaferry_pipeline::Result;
@@ -15,6 +14,7 @@ use super::keeper::{self, Bounds};
 use super::log::Level;
 use super::{Agent, apart, rhythm};
 use crate::commands::make_backup;
+use crate::served::Served;
 
 /// Manifests that are looked at for one of the same volume.
 const LOOK_BACK: usize = 100;
@@ -36,7 +36,7 @@ pub(super) enum Done {
     Skipped,
 }
 
-impl Agent<'_> {
+impl<S: Served> Agent<'_, S> {
     /// One turn. One that `resumes` may make a backup that was begun and not made, though it is not time.
     pub(super) fn turn(&mut self, resumes: bool) -> Result<Done> {
         if self.is_too_large()? {
@@ -128,9 +128,9 @@ impl Agent<'_> {
         let backups = repository.backups()?;
         let earlier = backups.into_iter().rev().filter(|backup| before.is_none_or(|before| backup < before));
         for backup in earlier.take(LOOK_BACK) {
-            let manifest = repository.manifest::<JuiceFs>(&backup.name)?;
+            let manifest = repository.manifest::<S>(&backup.name)?;
             if manifest.origin == self.origin {
-                let nodes = manifest.tally.iter().find(|(kind, _)| *kind == Kind::Node);
+                let nodes = manifest.tally.iter().find(|(kind, _)| *kind == S::COUNTED.0);
                 return Ok(Some((backup, nodes.map_or(0, |(_, cell)| cell.rows))));
             }
         }
@@ -145,7 +145,7 @@ impl Agent<'_> {
         let bounds = Bounds { outer: &self.context.stop, most: self.args.max_duration };
         let made = keeper::under(&mut lease, &bounds, |stop| {
             let (copy, recipients) = (&self.args.copy, self.args.recipients.clone());
-            make_backup(&self.context.stopped_by(stop), &self.source, self.address.clone(), copy, recipients)
+            make_backup::<S>(&self.context.stopped_by(stop), &self.source, self.address.clone(), copy, recipients)
         });
         self.health.state().is_running = false;
         let (report, made) = match made {
@@ -175,8 +175,8 @@ impl Agent<'_> {
     }
 
     /// Says what was made; whether anything is wrong with it.
-    fn tell_made(&self, report: &Report<JuiceFs>, made: &Made, seconds: f64) -> bool {
-        let (rows, inodes) = (report.rows.values().sum(), report.tally.of(Kind::Node).rows);
+    fn tell_made(&self, report: &Report<S>, made: &Made, seconds: f64) -> bool {
+        let (rows, inodes) = (report.rows.values().sum(), report.tally.of(S::COUNTED.0).rows);
         let Made { listed, new_bytes, total_bytes } = made;
         {
             let mut state = self.health.state();

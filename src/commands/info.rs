@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs, Kind, setting};
 use metaferry_codecs::system::{Batch as _, Kind as _};
 use metaferry_codecs::tally::DIGEST_VERSION;
 use metaferry_engines::archive::Description;
@@ -13,16 +12,17 @@ use crate::Outcome;
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, about, by_kind, cell, table};
+use crate::served::Served;
 
 /// Tells what a source is and how much of what it holds. An archive in a file says so itself: only its setting is read. Of
 /// everything else every row is.
-pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(context: &Context, source: &str) -> Result<Outcome> {
     let place = Place::parse(source)?;
-    let description = place.description()?;
-    let kinds = description.is_some().then(|| BTreeSet::from([Kind::Setting]));
-    let scope = Scope::<JuiceFs> { kinds, buckets: None };
-    let snapshot = place.source(context)?.snapshot(1, &context.stop)?;
-    let mut count = Count { rows: BTreeMap::new(), setting: None, damaged: 0, context };
+    let description = place.description::<S>()?;
+    let kinds = description.is_some().then(|| BTreeSet::from([S::SEAL]));
+    let scope = Scope::<S> { kinds, buckets: None };
+    let snapshot = place.source::<S>(context)?.snapshot(1, &context.stop)?;
+    let mut count = Count::<S> { rows: BTreeMap::new(), seal: None, damaged: 0, context };
     for partition in snapshot.plan(&scope)? {
         snapshot.scan(&partition, &mut count)?;
     }
@@ -30,23 +30,21 @@ pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
         Some(description) => count.rows.clone_from(&description.rows),
         None => snapshot.finish()?,
     }
-    let document = count.setting.ok_or_else(|| Error::corrupt(format!("{place}: there is no setting in it")))?;
-    let volume = setting::read(&document).map_err(|error| Error::from(error).at(&place))?;
+    let seal = count.seal.ok_or_else(|| Error::corrupt(format!("{place}: there is no setting in it")))?;
+    let (what, shown, line) = S::introduce(&seal).map_err(|error| error.at(&place))?;
     let said = snapshot.about();
     let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
     if context.common.json {
         printer.line(json!({
             "version": 1, "event": "info", "source": about(&said), "rows": by_kind(&count.rows), "damaged": count.damaged,
-            "volume": { "name": volume.name, "uuid": volume.uuid, "storage": volume.storage, "bucket": volume.bucket,
-                "trash_days": volume.trash_days, "dir_stats": volume.dir_stats,
-                "min_client_version": volume.min_client_version, "secrets_removed": volume.removed },
+            what: shown,
             "archive": description.map(|archive| json!({
                 "bytes": archive.length, "segments": archive.segments, "text_bytes": archive.bytes,
                 "tally": cell(&archive.tally.total()), "digest_version": DIGEST_VERSION,
             })),
         }));
     } else {
-        printer.line(format!("volume {} ({}) on {} at {}", volume.name, volume.uuid, volume.storage, volume.bucket));
+        printer.line(line);
         printer.line(format!("source {}, snapshot {}", said.origin, said.guarantee));
         said.notes.iter().for_each(|note| printer.line(format!("note: {note}")));
         if let Some(archive) = &description {
@@ -66,22 +64,22 @@ pub(crate) fn run(context: &Context, source: &str) -> Result<Outcome> {
     Ok(if count.damaged > 0 { Outcome::Found } else { Outcome::Holds })
 }
 
-struct Count<'a> {
-    rows: BTreeMap<Kind, u64>,
-    setting: Option<Vec<u8>>,
+struct Count<'a, S: Served> {
+    rows: BTreeMap<S::Kind, u64>,
+    seal: Option<S::Batch>,
     damaged: u64,
     context: &'a Context,
 }
 
-impl Emit<JuiceFs> for Count<'_> {
-    fn emit(&mut self, mut batch: Batch) -> Result<()> {
+impl<S: Served> Emit<S> for Count<'_, S> {
+    fn emit(&mut self, mut batch: S::Batch) -> Result<()> {
         self.context.stop.check()?;
         batch.canonicalize();
-        if let Batch::Setting(rows) = &batch {
-            self.setting = rows.first().map(|row| row.document.0.clone());
-        }
         if !batch.is_empty() {
             *self.rows.entry(batch.kind()).or_default() += batch.len() as u64;
+            if batch.kind() == S::SEAL {
+                self.seal = Some(batch);
+            }
         }
         Ok(())
     }

@@ -17,8 +17,10 @@ mod volume;
 pub(crate) use prove::prove_deep;
 pub(crate) use prune::policy;
 pub(crate) use repository::make as make_backup;
+pub(crate) use restore::{Chosen, advance};
 
 use clap::CommandFactory;
+use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_codecs::system::Advance;
 use metaferry_engines::repository::PruneOptions;
 use metaferry_pipeline::{Error, ErrorKind, Result};
@@ -28,6 +30,7 @@ use crate::agent;
 use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::output::print;
+use crate::served::{Which, of_system};
 
 /// Runs the command that was asked for. Whatever fails once the user has interrupted, fails because of that.
 pub(crate) fn run(args: Args) -> Result<Outcome> {
@@ -41,43 +44,60 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
 fn one(context: &Context, command: Command) -> Result<Outcome> {
     match command {
         Command::Dump { source, target, format, copy } => {
-            copy::dump(context, &source, &target, &copy::IntoFile { format, copy: &copy })
+            let into = copy::IntoFile { format, copy: &copy };
+            of_system!(Which::of(context, &[&source, &target])?, S => copy::dump::<S>(context, &source, &target, &into))
         }
         Command::Convert { source, target, format, copy } => {
-            copy::convert(context, &source, &target, &copy::IntoFile { format, copy: &copy })
+            let into = copy::IntoFile { format, copy: &copy };
+            of_system!(Which::of(context, &[&source, &target])?, S => copy::convert::<S>(context, &source, &target, &into))
         }
         Command::Load { source, target, copy, mend, widen, verify, strict, secret_key_file } => {
             let load = copy::Load { mend, widen, verify, strict, secret_key_file, advance: Advance::default() };
-            copy::load(context, &source, &target, &copy, &load)
+            of_system!(Which::of(context, &[&source, &target])?, S => copy::load::<S>(context, &source, &target, &copy, &load))
         }
         Command::Migrate { source, target, copy, mend, widen, no_verify, live } => {
             let migrate = copy::Migrate { mend, widen, no_verify, live };
-            copy::migrate(context, &source, &target, &copy, &migrate)
+            of_system!(Which::of(context, &[&source, &target])?, S => copy::migrate::<S>(context, &source, &target, &copy, &migrate))
         }
         Command::Backup { source, repository: Some(repository), copy, recipients, .. } => {
-            repository::backup(context, &source, &repository, &copy, recipients)
+            of_system!(Which::of(context, &[&source])?, S => repository::backup::<S>(context, &source, &repository, &copy, recipients))
         }
-        Command::Agent(args) => agent::run(context, *args),
-        Command::Status { repository } => status::run(context, &repository),
+        Command::Agent(args) => of_system!(Which::of(context, &[&args.source])?, S => agent::run::<S>(context, *args)),
+        Command::Status { repository } => {
+            of_system!(Which::of_repository(context, &repository)?, S => status::run::<S>(context, &repository))
+        }
         Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
         Command::Backup { source, repository: None, copy, .. } => volume::backup(context, &source, &copy),
-        Command::Backups { repository, from_volume: false } => repository::list(context, &repository),
+        Command::Backups { repository, from_volume: false } => {
+            of_system!(Which::of_repository(context, &repository)?, S => repository::list::<S>(context, &repository))
+        }
         Command::Backups { repository, from_volume: true } => volume::list(context, &repository),
         Command::Prune { repository, keep, dry_run, trust_clock, grace } => {
             let options = PruneOptions { policy: policy(&keep), trust_clock, grace };
-            prune::run(context, &repository, &options, dry_run)
+            of_system!(Which::of_repository(context, &repository)?, S => prune::run::<S>(context, &repository, &options, dry_run))
         }
         Command::Pin { repository } => prune::pin(context, &repository, true),
         Command::Unpin { repository } => prune::pin(context, &repository, false),
-        Command::Restore(args) => restore::run(context, &args),
-        Command::Preflight { source, target, widen, live } => preflight::run(context, &source, &target, widen, live),
-        Command::Verify { left, deep: true, .. } => prove::deep(context, &left),
-        Command::Verify { left, right: Some(right), limit, .. } => verify::run(context, &left, &right, limit),
-        Command::Verify { left, right: None, limit, .. } => prove::prove(context, &left, limit),
+        Command::Restore(args) if args.from_volume => restore::run::<JuiceFs>(context, &args),
+        Command::Restore(args) => {
+            of_system!(Which::of(context, &[&args.target, &args.source])?, S => restore::run::<S>(context, &args))
+        }
+        Command::Preflight { source, target, widen, live } => {
+            of_system!(Which::of(context, &[&source, &target])?, S => preflight::run::<S>(context, &source, &target, widen, live))
+        }
+        Command::Verify { left, deep: true, .. } => {
+            of_system!(Which::of(context, &[&left])?, S => prove::deep::<S>(context, &left))
+        }
+        Command::Verify { left, right: Some(right), limit, .. } => {
+            of_system!(Which::of(context, &[&left, &right])?, S => verify::run::<S>(context, &left, &right, limit))
+        }
+        Command::Verify { left, right: None, limit, .. } => {
+            of_system!(Which::of(context, &[&left])?, S => prove::prove::<S>(context, &left, limit))
+        }
         Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
         Command::Ls { source, path } => look::ls(context, &source, &path),
         Command::Cat { source, path } => look::cat(context, &source, &path),
-        Command::Info { source } => info::run(context, &source),
+        Command::Info { source } => of_system!(Which::of(context, &[&source])?, S => info::run::<S>(context, &source)),
         Command::Demo { files, dir } => demo::run(context, files, dir),
         Command::Completions { shell } => {
             let mut script = Vec::new();

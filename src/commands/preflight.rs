@@ -1,6 +1,5 @@
 //! preflight: what stands in the way of a copy, and what it costs, before anything is read or written.
 
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_pipeline::preflight::{Level, Remark, preflight};
 use metaferry_pipeline::{Error, Result, Sink, Source};
 use serde_json::json;
@@ -11,14 +10,21 @@ use crate::context::Context;
 use crate::files::Writing;
 use crate::open::Place;
 use crate::output::{print, tell};
+use crate::served::Served;
 
 /// Looks at both ends of a migration, and prints all there is to say.
-pub(crate) fn run(context: &Context, source: &str, target: &str, widen: WidenArgs, live: bool) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(
+    context: &Context,
+    source: &str,
+    target: &str,
+    widen: WidenArgs,
+    live: bool,
+) -> Result<Outcome> {
     let (source, target) = (Place::parse(source)?, Place::parse(target)?);
     let options = context.copy_options(&CopyArgs::default());
     let writing = Writing { options: &options, skip_trash: false, widths: widen.widths() };
-    let sink = target.sink(context, None, &writing)?;
-    let remarks = preflight(source.source(context)?.as_ref(), sink.as_ref(), live, &context.stop)?;
+    let sink = target.sink::<S>(context, None, &writing)?;
+    let remarks = preflight(source.source::<S>(context)?.as_ref(), sink.as_ref(), live, &context.stop)?;
     for remark in &remarks {
         if context.common.json {
             print(line(remark));
@@ -33,10 +39,10 @@ pub(crate) fn run(context: &Context, source: &str, target: &str, widen: WidenArg
 }
 
 /// Looks at both ends of a copy that is about to begin: tells what it costs, and ends it where it would fail.
-pub(crate) fn pass(
+pub(crate) fn pass<S: Served>(
     context: &Context,
-    source: &dyn Source<JuiceFs>,
-    sink: &dyn Sink<JuiceFs>,
+    source: &dyn Source<S>,
+    sink: &dyn Sink<S>,
     live: bool,
 ) -> Result<(), Error> {
     let remarks = preflight(source, sink, live, &context.stop)?;

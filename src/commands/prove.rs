@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use metaferry_codecs::juicefs::{Batch, JuiceFs};
 use metaferry_codecs::system::Batch as _;
 use metaferry_engines::repository::{
     Damaged, Listed, Repository, RepositoryAddress, RepositorySource, Which, hurt, mark_damaged,
 };
-use metaferry_engines::sqlite::{SqliteAddress, SqliteSink};
 use metaferry_pipeline::copy::{self, Report};
 use metaferry_pipeline::{About, Emit, Error, Result, Scope, Source, stage};
 use serde_json::json;
@@ -22,9 +20,10 @@ use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, about, tell};
 use crate::progress::Progress;
+use crate::served::Served;
 
 /// Reads all of a source that carries checksums; each of them is held, and what is damaged is told.
-pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Outcome> {
+pub(crate) fn prove<S: Served>(context: &Context, source: &str, limit: usize) -> Result<Outcome> {
     let (place, backup) = settled(context, Place::parse(source)?)?;
     if place.is_engine() {
         return Err(
@@ -33,7 +32,7 @@ pub(crate) fn prove(context: &Context, source: &str, limit: usize) -> Result<Out
     }
     let started = Instant::now();
     let progress = Progress::start(context);
-    let proven = read_all(context, (&place, backup.as_ref()), limit)?;
+    let proven = read_all::<S>(context, (&place, backup.as_ref()), limit)?;
     drop(progress);
     if let Some((repository, backup)) = backup.as_ref().filter(|_| proven.damaged == 0) {
         told_if_not(repository.note_verified(backup));
@@ -74,14 +73,14 @@ struct Proven {
 }
 
 /// Reads all of a place. Of a backup it takes note of what is damaged.
-fn read_all(
+fn read_all<S: Served>(
     context: &Context,
     (place, backup): (&Place, Option<&(Arc<Repository>, Listed)>),
     limit: usize,
 ) -> Result<Proven> {
-    let (source, blobs) = collecting(context, place)?;
+    let (source, blobs) = collecting::<S>(context, place)?;
     let snapshot = source.snapshot(context.threads(), &context.stop)?;
-    let partitions = snapshot.plan(&Scope::<JuiceFs>::default())?;
+    let partitions = snapshot.plan(&Scope::<S>::default())?;
     context.monitor.begin("prove", partitions.iter().map(|partition| partition.weight).sum());
     let (next, partitions, snapshot) = (&AtomicUsize::new(0), &partitions, snapshot.as_ref());
     let worker = |_| {
@@ -104,7 +103,7 @@ fn read_all(
     proven.told.truncate(limit);
     if let Some((repository, _)) = backup.filter(|_| proven.damaged > 0) {
         let blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
-        proven.hurt = hurt::<JuiceFs>(repository, &blobs)?;
+        proven.hurt = hurt::<S>(repository, &blobs)?;
         told_if_not(mark_damaged(repository, &blobs));
     }
     Ok(proven)
@@ -118,8 +117,13 @@ fn told_if_not(noted: Result<()>) {
 }
 
 /// Fails where anything of a backup cannot be had, and takes note of that.
-fn must_be_whole(context: &Context, place: &Place, (repository, backup): (&Arc<Repository>, &Listed)) -> Result<()> {
-    let Proven { told, hurt, .. } = read_all(context, (place, Some(&(Arc::clone(repository), backup.clone()))), 1)?;
+fn must_be_whole<S: Served>(
+    context: &Context,
+    place: &Place,
+    (repository, backup): (&Arc<Repository>, &Listed),
+) -> Result<()> {
+    let Proven { told, hurt, .. } =
+        read_all::<S>(context, (place, Some(&(Arc::clone(repository), backup.clone()))), 1)?;
     let Some(first) = told.into_iter().next() else { return Ok(()) };
     let names: Vec<_> = hurt.iter().map(|backup| backup.name.as_str()).collect();
     let hint = "the next backup sends again what of this the volume still has";
@@ -130,11 +134,11 @@ fn must_be_whole(context: &Context, place: &Place, (repository, backup): (&Arc<R
 ///
 /// # Errors
 /// Those of the copy: what of the backup cannot be had, and where the database is not equal to it.
-pub(crate) fn prove_deep(
+pub(crate) fn prove_deep<S: Served>(
     context: &Context,
     repository: &Arc<Repository>,
     (address, backup): (&RepositoryAddress, &Listed),
-) -> Result<Report<JuiceFs>> {
+) -> Result<Report<S>> {
     let address = address.meaning(Which::Id(backup.id().to_owned()));
     let failed = |cause| Error::engine("a folder for a scratch database", cause);
     let folder = match &context.common.spill_dir {
@@ -143,9 +147,9 @@ pub(crate) fn prove_deep(
     };
     let folder = folder.map_err(failed)?;
     let place = Place::Repository(address);
-    must_be_whole(context, &place, (repository, backup))?;
-    let source = place.source(context)?;
-    let sink = Box::new(SqliteSink::new(SqliteAddress::file(folder.path().join("scratch.db"))));
+    must_be_whole::<S>(context, &place, (repository, backup))?;
+    let source = place.source::<S>(context)?;
+    let sink = S::scratch(folder.path())?;
     let options = copy::Options { prove: true, ..context.copy_options(&CopyArgs::default()) };
     let report = copy::copy(source, sink, &options, &context.monitor, &context.stop);
     let report = report.map_err(|error| error.at(format!("backup {}", backup.name)))?;
@@ -155,7 +159,7 @@ pub(crate) fn prove_deep(
 }
 
 /// Restores a backup into a scratch database, and prints what came of it.
-pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
+pub(crate) fn deep<S: Served>(context: &Context, source: &str) -> Result<Outcome> {
     let Place::Repository(address) = Place::parse(source)? else {
         return Err(Error::config(format!("{source} is no repository"))
             .hint("verify reads all of a file, --deep restores a backup"));
@@ -164,7 +168,7 @@ pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
     let progress = Progress::start(context);
     let repository = Arc::new(Repository::open(&address, &context.keys()?, &context.stop)?);
     let backup = repository.chosen()?;
-    let report = prove_deep(context, &repository, (&address, &backup))?;
+    let report = prove_deep::<S>(context, &repository, (&address, &backup))?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     printer.copied("restored", &report, started.elapsed());
@@ -175,8 +179,8 @@ pub(crate) fn deep(context: &Context, source: &str) -> Result<Outcome> {
 }
 
 /// A source, and what of a repository it finds damaged.
-fn collecting(context: &Context, place: &Place) -> Result<(Box<dyn Source<JuiceFs>>, Damaged)> {
-    let Place::Repository(address) = place else { return Ok((place.source(context)?, Damaged::default())) };
+fn collecting<S: Served>(context: &Context, place: &Place) -> Result<(Box<dyn Source<S>>, Damaged)> {
+    let Place::Repository(address) = place else { return Ok((place.source::<S>(context)?, Damaged::default())) };
     let source = RepositorySource::new(address.clone(), context.keys()?);
     let damaged = source.damaged();
     Ok((Box::new(source), damaged))
@@ -191,8 +195,8 @@ struct Proof<'a> {
     context: &'a Context,
 }
 
-impl Emit<JuiceFs> for Proof<'_> {
-    fn emit(&mut self, batch: Batch) -> Result<()> {
+impl<S: Served> Emit<S> for Proof<'_> {
+    fn emit(&mut self, batch: S::Batch) -> Result<()> {
         self.context.stop.check()?;
         self.rows += batch.len() as u64;
         self.context.monitor.scanned(batch.len());

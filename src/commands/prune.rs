@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::repository::retention::{Fate, Policy, Reach, Rule, Unit};
 use metaferry_engines::repository::{PruneOptions, Repository, RepositoryAddress, decide, prune};
 use metaferry_pipeline::Result;
@@ -12,6 +11,7 @@ use crate::Outcome;
 use crate::args::KeepArgs;
 use crate::context::Context;
 use crate::output::{Printer, tell};
+use crate::served::Served;
 
 /// The rules that were asked for, or those that hold where none was.
 pub(crate) fn policy(keep: &KeepArgs) -> Policy {
@@ -30,7 +30,12 @@ pub(crate) fn policy(keep: &KeepArgs) -> Policy {
 }
 
 /// Tells what becomes of each backup, and does it.
-pub(crate) fn run(context: &Context, address: &str, options: &PruneOptions, dry_run: bool) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(
+    context: &Context,
+    address: &str,
+    options: &PruneOptions,
+    dry_run: bool,
+) -> Result<Outcome> {
     let repository = Arc::new(Repository::open(&RepositoryAddress::parse(address)?, &context.keys()?, &context.stop)?);
     let decided = decide(&repository, options)?;
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
@@ -45,7 +50,7 @@ pub(crate) fn run(context: &Context, address: &str, options: &PruneOptions, dry_
     if dry_run {
         return Ok(Outcome::Holds);
     }
-    let pruned = prune::<JuiceFs>(&repository, &decided, options, &context.stop)?;
+    let pruned = prune::<S>(&repository, &decided, options, &context.stop)?;
     let backups = decided.iter().filter(|(_, fate)| *fate == Fate::Removed).count();
     if context.common.json {
         printer.line(json!({ "version": 1, "event": "pruned", "backups": backups,

@@ -3,7 +3,6 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::repository::{
     Made, Repository, RepositoryAddress, RepositoryKeys, RepositoryOptions, RepositorySink,
 };
@@ -18,24 +17,25 @@ use crate::context::Context;
 use crate::open::Place;
 use crate::output::{Printer, table};
 use crate::progress::Progress;
+use crate::served::Served;
 
 /// Makes a backup; what it turned into, and what was seen on the way.
-pub(crate) fn make(
+pub(crate) fn make<S: Served>(
     context: &Context,
     place: &Place,
     address: RepositoryAddress,
     args: &CopyArgs,
     recipients: Vec<String>,
-) -> Result<(Report<JuiceFs>, Made)> {
+) -> Result<(Report<S>, Made)> {
     let options = context.copy_options(args);
-    let source = selected(context, place, args, &options)?;
+    let source = selected::<S>(context, place, args, &options)?;
     let how = RepositoryOptions {
         keep_secrets: options.keep_secrets,
         threads: options.threads,
         memory_bytes: options.memory_bytes,
         keys: RepositoryKeys { recipients, ..context.keys()? },
     };
-    let (sink, made) = RepositorySink::<JuiceFs>::new(address, how);
+    let (sink, made) = RepositorySink::<S>::new(address, how);
     let report = copy::copy(source, Box::new(sink), &options, &context.monitor, &context.stop)?;
     let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
     let made = made.ok_or_else(|| Error::new(ErrorKind::Bug, "a backup that was committed is not there"))?;
@@ -43,7 +43,7 @@ pub(crate) fn make(
 }
 
 /// An engine or a file into a repository.
-pub(crate) fn backup(
+pub(crate) fn backup<S: Served>(
     context: &Context,
     source: &str,
     repository: &str,
@@ -53,7 +53,7 @@ pub(crate) fn backup(
     let (place, address) = (Place::parse(source)?, RepositoryAddress::parse(repository)?);
     let started = Instant::now();
     let progress = Progress::start(context);
-    let (report, made) = make(context, &place, address, args, recipients)?;
+    let (report, made) = make::<S>(context, &place, address, args, recipients)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     printer.copied("backup", &report, started.elapsed());
@@ -70,13 +70,13 @@ pub(crate) fn backup(
 }
 
 /// What backups there are, the oldest first.
-pub(crate) fn list(context: &Context, repository: &str) -> Result<Outcome> {
+pub(crate) fn list<S: Served>(context: &Context, repository: &str) -> Result<Outcome> {
     let repository = Repository::open(&RepositoryAddress::parse(repository)?, &context.keys()?, &context.stop)?;
     let printer = Printer { json: context.common.json, quiet: false, to_stderr: false };
     let (verified, pinned, suspects) = (repository.verified()?, repository.pinned()?, repository.suspects()?);
     let mut table = table(["begun", "rows", "new bytes", "total bytes", "guarantee", "verified", "id", "origin"]);
     let backups = repository.backups()?;
-    let manifests = repository.manifests::<JuiceFs>(backups.iter().map(|backup| backup.name.clone()).collect())?;
+    let manifests = repository.manifests::<S>(backups.iter().map(|backup| backup.name.clone()).collect())?;
     for (backup, manifest) in backups.iter().zip(manifests) {
         let guarantee = if manifest.is_exact { "exact" } else { "fuzzy" };
         let (proven, is_pinned) = (verified.get(&backup.name), pinned.contains_key(&backup.name));

@@ -14,10 +14,11 @@ use crate::args::RestoreArgs;
 use crate::commands::copy::{IntoFile, Load, into_file, load_from};
 use crate::commands::verify::settled;
 use crate::context::Context;
+use crate::juicefs::stored::{VolumeBucket, setting};
 use crate::open::Place;
 use crate::output::{print, tell};
 use crate::secrets;
-use crate::stored::{VolumeBucket, setting};
+use crate::served::Served;
 
 /// Numbers that clients may hold unused whenever a backup is made, and then some: a client takes 1024 inodes and 4096 slices at
 /// a time.
@@ -27,22 +28,22 @@ const INODES_A_SECOND: u64 = 100;
 const SLICES_A_SECOND: u64 = 1000;
 
 /// What is restored: a backup, when it was begun, and its volume's bucket where that is known already.
-struct Chosen {
+pub(crate) struct Chosen {
     place: Place,
     begun: String,
     bucket: Option<std::sync::Arc<Bucket>>,
 }
 
 /// A backup into an empty engine, or into a file.
-pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
     let RestoreArgs { source, format, copy, mend, widen, verify, secret_key_file, .. } = args;
     let target = Place::parse(&args.target)?;
     must_fit(args, &target)?;
     let chosen = if args.from_volume { of_volume(context, source)? } else { of_repository(context, source)? };
     if !target.is_engine() {
-        return into_file(context, "restore", (&chosen.place, target), &IntoFile { format: *format, copy });
+        return into_file::<S>(context, "restore", (&chosen.place, target), &IntoFile { format: *format, copy });
     }
-    let advance = advance(context, &chosen, args)?;
+    let advance = S::advance(context, &chosen, args)?;
     let load = Load {
         mend: mend.clone(),
         widen: *widen,
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Outcome> {
         secret_key_file: secret_key_file.clone(),
         advance,
     };
-    load_from(context, "restore", (&chosen.place, target), copy, &load)
+    load_from::<S>(context, "restore", (&chosen.place, target), copy, &load)
 }
 
 /// Only an engine hands out numbers, and has what is mended and proven; only a file has a format.
@@ -97,7 +98,7 @@ fn of_repository(context: &Context, source: &str) -> Result<Chosen> {
 }
 
 /// How far the next numbers are to be moved on, and why: it is told.
-fn advance(context: &Context, chosen: &Chosen, args: &RestoreArgs) -> Result<Advance> {
+pub(crate) fn advance(context: &Context, chosen: &Chosen, args: &RestoreArgs) -> Result<Advance> {
     let RestoreArgs { margin, scan_bucket, .. } = args;
     let quiet = context.common.quiet;
     if args.mend.keep_counters {

@@ -2,7 +2,6 @@
 //! for a person.
 
 use jiff::Timestamp;
-use metaferry_codecs::juicefs::JuiceFs;
 use metaferry_engines::repository::{Lease, Repository, RepositoryAddress};
 use metaferry_pipeline::Result;
 use serde_json::json;
@@ -10,14 +9,15 @@ use serde_json::json;
 use crate::Outcome;
 use crate::context::Context;
 use crate::output::Printer;
+use crate::served::Served;
 
 /// Tells; suspect backups are something that was found.
-pub(crate) fn run(context: &Context, address: &str) -> Result<Outcome> {
+pub(crate) fn run<S: Served>(context: &Context, address: &str) -> Result<Outcome> {
     let address = RepositoryAddress::parse(address)?;
     let repository = Repository::open(&address, &context.keys()?, &context.stop)?;
     let backups = repository.backups()?;
     let newest = backups.last();
-    let manifest = newest.map(|newest| repository.manifest::<JuiceFs>(&newest.name)).transpose()?;
+    let manifest = newest.map(|newest| repository.manifest::<S>(&newest.name)).transpose()?;
     let is_there = |name: &String| backups.iter().any(|backup| backup.name == *name);
     let suspects: Vec<String> = repository.suspects()?.into_keys().filter(is_there).collect();
     let verified = repository.verified()?.into_iter().filter(|(name, _)| is_there(name));

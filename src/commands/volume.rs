@@ -13,10 +13,10 @@ use crate::Outcome;
 use crate::args::CopyArgs;
 use crate::commands::copy::selected;
 use crate::context::Context;
+use crate::juicefs::stored::VolumeBucket;
 use crate::open::Place;
 use crate::output::{Printer, table};
 use crate::progress::Progress;
-use crate::stored::VolumeBucket;
 
 /// An engine into its volume's own bucket, in the form that JuiceFS gives its backups.
 pub(crate) fn backup(context: &Context, source: &str, args: &CopyArgs) -> Result<Outcome> {

@@ -10,8 +10,10 @@ use zstd::zstd_safe::CParameter;
 use super::trailer::{SKIPPABLE, TRAILER_BYTES};
 use crate::{Error, Result};
 
-/// The largest segment, decompressed, in bytes.
+/// The largest segment, decompressed, in bytes, unless a single row needs a larger one.
 pub const MAX_SEGMENT: usize = 16 << 20;
+/// The largest segment of a single row, decompressed, in bytes: 256 MiB of content, each byte as two hexadecimal digits.
+pub const MAX_LONE: usize = 513 << 20;
 /// The largest manifest, decompressed, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;
 /// The largest header, decompressed, in bytes.
@@ -44,6 +46,7 @@ pub struct FrameScan {
     /// The frame is at least this long.
     length: usize,
     content: usize,
+    bound: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +59,10 @@ enum State {
 }
 
 impl FrameScan {
-    /// A scan that has seen nothing.
+    /// A scan that has seen nothing, of a frame that declares at most `bound` bytes.
     #[must_use]
-    pub fn new() -> Self {
-        Self { state: State::Start, length: 5, content: 0 }
+    pub fn new(bound: usize) -> Self {
+        Self { state: State::Start, length: 5, content: 0, bound }
     }
 
     /// How many bytes must follow `frame`, which is what there is of it so far; 0 where it is whole.
@@ -126,7 +129,7 @@ impl FrameScan {
         let mut bytes = [0_u8; 8];
         bytes.iter_mut().zip(size).for_each(|(to, from)| *to = *from);
         let content = u64::from_le_bytes(bytes).saturating_add(if size.len() == 2 { 256 } else { 0 });
-        self.content = bounded(content, MAX_MANIFEST)?;
+        self.content = bounded(content, self.bound)?;
         self.length += 3;
         self.state = State::Block;
         Ok(())
@@ -147,12 +150,6 @@ impl FrameScan {
         }
         self.state = if last { State::Last } else { State::Block };
         Ok(())
-    }
-}
-
-impl Default for FrameScan {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -216,7 +213,7 @@ impl Unpacker {
     /// # Errors
     /// What is not exactly one frame, what is over the bound, and what was altered.
     pub fn unpack(&mut self, frame: &[u8], bound: usize) -> Result<&[u8]> {
-        let mut scan = FrameScan::new();
+        let mut scan = FrameScan::new(bound);
         let missing = scan.more(frame)?;
         if missing > 0 {
             return Err(Error::Truncated(WHAT));
@@ -224,7 +221,7 @@ impl Unpacker {
         if scan.is_trailer() || scan.length != frame.len() {
             return Err(Error::malformed(WHAT, "not exactly one frame of data"));
         }
-        let content = bounded(scan.content as u64, bound)?;
+        let content = scan.content;
         self.text.clear();
         self.text.reserve(content);
         self.context.decompress_to_buffer(frame, &mut self.text).map_err(|error| zstd_error(&error))?;

@@ -74,7 +74,7 @@ impl Header {
     /// Whether a file or a stream that begins like this is an archive, of any version.
     #[must_use]
     pub fn is_at(beginning: &[u8]) -> bool {
-        let mut scan = FrameScan::new();
+        let mut scan = FrameScan::new(MAX_HEADER);
         let mut length = 5;
         while let Some(frame) = beginning.get(..length) {
             match scan.more(frame) {

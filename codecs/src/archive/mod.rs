@@ -7,7 +7,9 @@ mod manifest;
 mod segment;
 mod trailer;
 
-pub use frame::{FrameScan, MAX_HEADER, MAX_MANIFEST, MAX_SEGMENT, Packer, Sha256, Unpacker, frame_bound, sha256};
+pub use frame::{
+    FrameScan, MAX_HEADER, MAX_LONE, MAX_MANIFEST, MAX_SEGMENT, Packer, Sha256, Unpacker, frame_bound, sha256,
+};
 pub use header::Header;
 pub use manifest::{Manifest, is_manifest};
 pub use segment::{Entry, Head, MAX_KEY, Span};

@@ -1,12 +1,12 @@
 //! Segment: one frame of rows of one kind: the line it begins with, and what the manifest says of it.
 
-use super::{MAX_SEGMENT, Sha256, frame_bound, line, read_digits, read_kind};
+use super::{MAX_LONE, MAX_SEGMENT, Sha256, frame_bound, line, read_digits, read_kind};
 use crate::json::{read_hex, write_hex, write_u64};
 use crate::system::Kind;
 use crate::{Error, Result};
 
 /// The longest key that a manifest holds, in bytes.
-pub const MAX_KEY: usize = 512;
+pub const MAX_KEY: usize = 1024;
 
 /// The line a segment begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,9 @@ impl<K: Kind> Entry<K> {
             _ => return Err(Error::malformed("segment", "one key where there are two or none")),
         };
         let kind = kind.ok_or(Error::Truncated("segment"))?;
-        if bytes > MAX_SEGMENT as u64 || length > frame_bound(MAX_SEGMENT) as u64 || rows > bytes {
-            return Err(Error::TooLarge { what: "segment", bound: MAX_SEGMENT as u64 });
+        let bound = if rows == 1 { MAX_LONE } else { MAX_SEGMENT };
+        if bytes > bound as u64 || length > frame_bound(bound) as u64 || rows > bytes {
+            return Err(Error::TooLarge { what: "segment", bound: bound as u64 });
         }
         Ok(Self { head: Head { number, kind, rows }, offset, length, bytes, sha256, span })
     }

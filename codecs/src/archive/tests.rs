@@ -81,7 +81,7 @@ fn frames_come_back_and_their_ends_are_found_without_unpacking() {
         if let Some(less) = text.len().checked_sub(1) {
             assert!(matches!(unpacker.unpack(&frame, less), Err(Error::TooLarge { .. })));
         }
-        let mut scan = FrameScan::new();
+        let mut scan = FrameScan::new(MAX_MANIFEST);
         let mut length = 0;
         loop {
             match scan.more(&frame[..length]).unwrap() {
@@ -111,7 +111,7 @@ proptest! {
     fn no_bytes_panic(bytes: Vec<u8>, line in "\\{\"(segment|cell|largest|manifest|metaferry|end)\":\\{.{0,60}\n") {
         let magic = [0x28, 0xb5, 0x2f, 0xfd];
         for input in [bytes.clone(), [&magic[..], &bytes].concat(), line.clone().into_bytes()] {
-            drop(FrameScan::new().more(&input));
+            drop(FrameScan::new(MAX_MANIFEST).more(&input));
             drop(Unpacker::new().unwrap().unpack(&input, MAX_SEGMENT).map(<[u8]>::len));
             drop(Head::<Juice>::read(&input));
             drop(Header::read(&input));

@@ -49,6 +49,12 @@ impl Owner<'_> {
     }
 }
 
+/// Whether a key is that of the id of an instance.
+#[must_use]
+pub fn is_id(key: &[u8]) -> bool {
+    key == super::image::FLAT_UUID || key == super::image::TYPED_UUID
+}
+
 /// Whether a key may be a resource's, and may be a file's path too: it can leave no folder.
 ///
 /// # Errors

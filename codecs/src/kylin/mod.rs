@@ -29,6 +29,8 @@ pub struct Kylin;
 
 impl System for Kylin {
     const NAME: &'static str = "kylin";
+    /// A resource is one row, and may have up to [`content::BOUND`] bytes.
+    const MAX_SEGMENT: usize = crate::archive::MAX_LONE;
     const SEAL: Kind = Kind::Setting;
 
     type Kind = Kind;

@@ -53,7 +53,7 @@ pub struct Manifest<K> {
     pub largest: Vec<Largest<K>>,
 }
 
-impl<K: Kind> Manifest<K> {
+impl<K> Manifest<K> {
     /// An empty one of this system.
     #[must_use]
     pub fn of(system: &str) -> Self {
@@ -72,6 +72,41 @@ impl<K: Kind> Manifest<K> {
         }
     }
 
+    fn read_head(&mut self, text: &[u8]) -> Result<()> {
+        line(text, WHAT, 10..=10, |name, reader| {
+            let place = match name {
+                b"format" => return understood("repository format", reader.u64()?, FORMAT).map(|()| true),
+                b"digest" => return understood("digest", reader.u64()?, DIGEST_VERSION).map(|()| true),
+                b"guarantee" => {
+                    self.is_exact = match reader.string()?.as_slice() {
+                        b"exact" => true,
+                        b"fuzzy" => false,
+                        other => return Err(Error::malformed("guarantee", String::from_utf8_lossy(other))),
+                    };
+                    return Ok(true);
+                }
+                b"newBytes" => {
+                    self.new_bytes = reader.u64()?;
+                    return Ok(true);
+                }
+                b"totalBytes" => {
+                    self.total_bytes = reader.u64()?;
+                    return Ok(true);
+                }
+                b"system" => &mut self.system,
+                b"origin" => &mut self.origin,
+                b"begun" => &mut self.begun,
+                b"ended" => &mut self.ended,
+                b"writer" => &mut self.writer,
+                _ => return Ok(false),
+            };
+            *place = String::from_utf8_lossy(&reader.string()?).into_owned();
+            Ok(true)
+        })
+    }
+}
+
+impl<K: Kind> Manifest<K> {
     /// How many rows there are.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -132,39 +167,16 @@ impl<K: Kind> Manifest<K> {
         }
         Ok(manifest)
     }
+}
 
-    fn read_head(&mut self, text: &[u8]) -> Result<()> {
-        line(text, WHAT, 10..=10, |name, reader| {
-            let place = match name {
-                b"format" => return understood("repository format", reader.u64()?, FORMAT).map(|()| true),
-                b"digest" => return understood("digest", reader.u64()?, DIGEST_VERSION).map(|()| true),
-                b"guarantee" => {
-                    self.is_exact = match reader.string()?.as_slice() {
-                        b"exact" => true,
-                        b"fuzzy" => false,
-                        other => return Err(Error::malformed("guarantee", String::from_utf8_lossy(other))),
-                    };
-                    return Ok(true);
-                }
-                b"newBytes" => {
-                    self.new_bytes = reader.u64()?;
-                    return Ok(true);
-                }
-                b"totalBytes" => {
-                    self.total_bytes = reader.u64()?;
-                    return Ok(true);
-                }
-                b"system" => &mut self.system,
-                b"origin" => &mut self.origin,
-                b"begun" => &mut self.begun,
-                b"ended" => &mut self.ended,
-                b"writer" => &mut self.writer,
-                _ => return Ok(false),
-            };
-            *place = String::from_utf8_lossy(&reader.string()?).into_owned();
-            Ok(true)
-        })
-    }
+/// The name of the system whose metadata a backup holds, from the first line of its manifest: that names no kind.
+///
+/// # Errors
+/// A newer format, and what begins as no manifest.
+pub fn system_of(mut text: &[u8]) -> Result<String> {
+    let mut manifest = Manifest::<()>::of("");
+    manifest.read_head(next_line(&mut text)?)?;
+    Ok(manifest.system)
 }
 
 fn write_root<K: Kind>(root: &Root<K>, out: &mut Vec<u8>) {

@@ -17,7 +17,7 @@ pub use config::{CONFIG_NAME, Config};
 pub use cut::{Cutter, MOST_TEXT, ends_blob};
 pub use index::{Index, Pack, Placed, SALT};
 pub use lease::{LEASE_NAME, Lease};
-pub use manifest::{Manifest, Root, moment_of, name_of};
+pub use manifest::{Manifest, Root, moment_of, name_of, system_of};
 pub use mark::Mark;
 pub use page::{Entry, MOST_ENTRIES, Page, short};
 pub use tree::{Put, Tree};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
-use metaferry_codecs::archive::{Entry, Header, MAX_SEGMENT, Manifest, sha256};
+use metaferry_codecs::archive::{Entry, Header, Manifest, sha256};
 use metaferry_codecs::system::{Kind, System};
 use metaferry_codecs::{Error as CodecError, Tally};
 use metaferry_pipeline::{About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot};
@@ -58,7 +58,7 @@ impl<S: System> FileSnapshot<S> {
         if sha256(frame) != entry.sha256 {
             return Err(Error::from(CodecError::Checksum("segment")).at(place()));
         }
-        let text = unpacker.unpack(frame, MAX_SEGMENT).map_err(|error| Error::from(error).at(place()))?;
+        let text = unpacker.unpack(frame, S::MAX_SEGMENT).map_err(|error| Error::from(error).at(place()))?;
         let (head, rows) = split_head(text).map_err(|error| Error::from(error).at(place()))?;
         if head != entry.head || text.len() as u64 != entry.bytes {
             return Err(Error::corrupt(format!("{}: it is not what the manifest says", place())));

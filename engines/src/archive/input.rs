@@ -4,7 +4,9 @@
 use std::io::{BufReader, Read};
 
 use metaferry_codecs::Error as CodecError;
-use metaferry_codecs::archive::{FrameScan, Header, MAX_HEADER, TRAILER_BYTES, Trailer, Unpacker, sha256};
+use metaferry_codecs::archive::{
+    FrameScan, Header, MAX_HEADER, MAX_MANIFEST, TRAILER_BYTES, Trailer, Unpacker, sha256,
+};
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 /// An archive that is read in order.
@@ -13,11 +15,24 @@ pub(super) struct Input {
     offset: u64,
     frames: u64,
     trailer: Option<Trailer>,
+    /// The largest frame that is read, decompressed, in bytes.
+    bound: usize,
 }
 
 impl Input {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader: BufReader::with_capacity(256 << 10, reader), offset: 0, frames: 0, trailer: None }
+        Self {
+            reader: BufReader::with_capacity(256 << 10, reader),
+            offset: 0,
+            frames: 0,
+            trailer: None,
+            bound: MAX_MANIFEST,
+        }
+    }
+
+    /// Reads on with room for frames that hold so much, in bytes.
+    pub(super) fn make_room(&mut self, bound: usize) {
+        self.bound = bound.max(self.bound);
     }
 
     /// Reads the header, which comes first, and its frame.
@@ -39,7 +54,7 @@ impl Input {
         if self.trailer.is_some() {
             return Ok(None);
         }
-        let mut scan = FrameScan::new();
+        let mut scan = FrameScan::new(self.bound);
         loop {
             let missing = match scan.more(frame) {
                 Ok(0) => break,

@@ -18,7 +18,7 @@ const FULL: usize = 2 << 20;
 const GROWN: usize = 256 << 10;
 /// What one loader holds back at most, in bytes; the largest segment is written out above it.
 const HELD: usize = 8 << 20;
-/// The most text a segment takes, in bytes, with room for its first line.
+/// The most text a segment of several rows takes, in bytes, with room for its first line.
 const MOST: usize = MAX_SEGMENT - 1024;
 
 /// A worker's hand on an archive.
@@ -70,7 +70,7 @@ impl<S: System> ArchiveLoader<S> {
         text.get_mut(start..ROOM).ok_or_else(too_long)?.copy_from_slice(&line);
         let whole = text.get(start..).ok_or_else(too_long)?;
         let bytes = whole.len() as u64;
-        let frame = self.packer.pack(whole, MAX_SEGMENT)?;
+        let frame = self.packer.pack(whole, S::MAX_SEGMENT)?;
         let (length, sha256) = (frame.len() as u64, sha256(frame));
         let mut growing = lock(&self.shared.growing);
         let offset = growing.output.append(frame)?;
@@ -86,9 +86,10 @@ impl<S: System> ArchiveLoader<S> {
             if segment.text.len() + line.len() > MOST.min(FULL.max(line.len())) && segment.rows > 0 {
                 self.write(kind, &mut segment)?;
             }
-            if line.len() > MOST {
+            let most = S::MAX_SEGMENT - 1024;
+            if line.len() > most {
                 let what = format!("a row of kind {} is {} bytes long", kind.info().name, line.len());
-                return Err(Error::unsupported(format!("{what}, while an archive has room for {MOST}")));
+                return Err(Error::unsupported(format!("{what}, while an archive has room for {most}")));
             }
             segment.text.extend_from_slice(line);
             segment.rows += 1;

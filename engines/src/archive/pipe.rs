@@ -38,6 +38,7 @@ impl<S: System> PipeSnapshot<S> {
         let mut header_frame = Vec::new();
         let header = input.header(&mut header_frame).map_err(|error| error.at(&name))?;
         check_system::<S>(&header).map_err(|error| error.at(&name))?;
+        input.make_room(S::MAX_SEGMENT);
         Ok(Self {
             about: About { is_repeatable: false, ..about(&name, &header, KindSet::NONE) },
             name,
@@ -52,15 +53,16 @@ impl<S: System> PipeSnapshot<S> {
 
     fn read(&self, offset: u64, scratch: &mut Scratch, out: &mut dyn Emit<S>) -> Result<()> {
         let Scratch { frame, unpacker } = scratch;
-        let text = unpacker.unpack(frame, MAX_MANIFEST)?;
+        let text = unpacker.unpack(frame, MAX_MANIFEST.max(S::MAX_SEGMENT))?;
         if is_manifest(text) {
             let earlier = lock(&self.seen).manifest.replace((offset, std::mem::take(frame)));
             return if earlier.is_some() { Err(Error::corrupt("a second manifest")) } else { Ok(()) };
         }
-        if text.len() > MAX_SEGMENT {
-            return Err(CodecError::TooLarge { what: "segment", bound: MAX_SEGMENT as u64 }.into());
-        }
         let (head, rows) = split_head(text)?;
+        let bound = if head.rows == 1 { S::MAX_SEGMENT } else { MAX_SEGMENT };
+        if text.len() > bound {
+            return Err(CodecError::TooLarge { what: "segment", bound: bound as u64 }.into());
+        }
         let (length, bytes) = (frame.len() as u64, text.len() as u64);
         let entry = Entry { head, offset, length, bytes, sha256: sha256(frame), span: None };
         let mut tally = Tally::default();

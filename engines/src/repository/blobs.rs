@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use metaferry_codecs::Error as CodecError;
-use metaferry_codecs::archive::{MAX_SEGMENT, Unpacker};
+use metaferry_codecs::archive::{MAX_LONE, Unpacker};
 use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, Page, hex};
 use metaferry_codecs::system::System;
 use metaferry_pipeline::{Error, Result};
@@ -69,7 +69,7 @@ impl Blobs {
 
     /// Fails where an object is not the blob or page of this id.
     pub(super) fn prove(&self, id: &Id, object: &[u8]) -> Result<()> {
-        self.open(id, object, &mut Unpacker::new()?, MAX_SEGMENT)?;
+        self.open(id, object, &mut Unpacker::new()?, MAX_LONE)?;
         Ok(())
     }
 

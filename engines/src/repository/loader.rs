@@ -114,7 +114,14 @@ impl<S: System> RepositoryLoader<S> {
             if ends_blob(growing.rows, growing.text.len(), digest) {
                 self.put(kind, &mut growing)?;
             }
-            growing.add(kind, line, &self.key, digest)?;
+            if growing.rows > 0 && growing.text.len() + line.len() > MAX_SEGMENT {
+                self.put(kind, &mut growing)?;
+            }
+            if line.len() > S::MAX_SEGMENT - 1024 {
+                let what = format!("a row of kind {} is {} bytes long", kind.info().name, line.len());
+                return Err(Error::unsupported(format!("{what}, which no blob has room for")));
+            }
+            growing.add(kind, line, &self.key, digest);
         }
         self.growing.insert(kind, growing);
         self.lines = lines;
@@ -167,21 +174,16 @@ impl<S: System> RepositoryLoader<S> {
 }
 
 impl Growing {
-    fn add<K: Kind>(&mut self, kind: K, line: &[u8], key: &[u8], digest: u64) -> Result<()> {
+    fn add<K: Kind>(&mut self, kind: K, line: &[u8], key: &[u8], digest: u64) {
         if self.rows == 0 {
             begin_blob(kind, &mut self.text);
             self.first = short(key).to_vec();
             self.digest = digest;
         }
-        if self.text.len() + line.len() > MAX_SEGMENT {
-            let what = format!("a row of kind {} is {} bytes long", kind.info().name, line.len());
-            return Err(Error::unsupported(format!("{what}, which no blob has room for")));
-        }
         self.text.extend_from_slice(line);
         self.rows += 1;
         self.last.clear();
         self.last.extend_from_slice(key);
-        Ok(())
     }
 }
 

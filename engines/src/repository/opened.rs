@@ -6,7 +6,8 @@ use std::sync::Arc;
 use metaferry_codecs::archive::{MAX_HEADER, Packer, Unpacker, frame_bound, sha256};
 use metaferry_codecs::json::read_hex;
 use metaferry_codecs::repository::{
-    CONFIG_NAME, Config, Id, Index, MAX_BACKUP, MAX_INDEX, Manifest, Mark, SEALED_BYTES, Vault, hex, moment_of, name_of,
+    CONFIG_NAME, Config, Id, Index, MAX_BACKUP, MAX_INDEX, Manifest, Mark, SEALED_BYTES, Vault, hex, moment_of,
+    name_of, system_of,
 };
 use metaferry_codecs::system::System;
 use metaferry_pipeline::stage::Crew;
@@ -158,6 +159,17 @@ impl Repository {
         }
         let none = || Error::corrupt(format!("{}: there is no such backup", self.address));
         backups.pop().ok_or_else(none)
+    }
+
+    /// The name of the system whose metadata the newest backup holds; none where there is no backup.
+    ///
+    /// # Errors
+    /// Those of the store; a manifest that was altered or is of a newer format.
+    pub fn system(&self) -> Result<Option<String>> {
+        let Some(newest) = self.backups()?.pop() else { return Ok(None) };
+        let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {}", self.shown(), newest.name));
+        let text = manifest_text(&self.store, &self.vault, &newest.name)?;
+        system_of(&text).map(Some).map_err(at)
     }
 
     /// The manifest of a backup.
@@ -333,17 +345,24 @@ pub(super) fn store(address: &RepositoryAddress, stop: &Stop) -> Result<Store> {
 fn read_manifest<S: System>(store: &Store, vault: &Vault, name: &str) -> Result<Manifest<S::Kind>> {
     let path = format!("{MANIFESTS}/{name}");
     let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", store.shown()));
+    let text = manifest_text(store, vault, name)?;
+    let system = system_of(&text).map_err(at)?;
+    if system != S::NAME {
+        return Err(Error::unsupported(format!("{}: {path}: it is a backup of {system}", store.shown())));
+    }
+    Manifest::read(&text).map_err(at)
+}
+
+fn manifest_text(store: &Store, vault: &Vault, name: &str) -> Result<Vec<u8>> {
+    let path = format!("{MANIFESTS}/{name}");
+    let at = |error: metaferry_codecs::Error| Error::from(error).at(format!("{}: {path}", store.shown()));
     let object = store.get(&path, frame_bound(MAX_BACKUP) + SEALED_BYTES)?;
     if !name.ends_with(&hex(sha256(&object).get(..8).unwrap_or_default())) {
         return Err(at(metaferry_codecs::Error::Checksum("manifest")));
     }
     let frame = vault.open(MANIFEST_LABEL, &object).map_err(at)?;
     let mut unpacker = Unpacker::new()?;
-    let manifest = Manifest::read(unpacker.unpack(&frame, MAX_BACKUP).map_err(at)?).map_err(at)?;
-    if manifest.system != S::NAME {
-        return Err(Error::unsupported(format!("{}: {path}: it is a backup of {}", store.shown(), manifest.system)));
-    }
-    Ok(manifest)
+    unpacker.unpack(&frame, MAX_BACKUP).map(<[u8]>::to_vec).map_err(at)
 }
 
 fn read_index(store: &Store, vault: &Vault, name: &str) -> Result<Index> {

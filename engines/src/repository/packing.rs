@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use metaferry_codecs::archive::{MAX_SEGMENT, Packer, sha256};
+use metaferry_codecs::archive::{MAX_LONE, Packer, sha256};
 use metaferry_codecs::repository::{Id, Index, MAX_PAGE, Pack, Placed, SALT};
 use metaferry_pipeline::stage::Crew;
 use metaferry_pipeline::{Error, Result, Stop};
@@ -57,7 +57,7 @@ impl Sort {
     /// How long it is at most before it is compressed, in bytes.
     fn bound(self) -> usize {
         match self {
-            Self::Blob => MAX_SEGMENT,
+            Self::Blob => MAX_LONE,
             Self::Page => MAX_PAGE,
         }
     }

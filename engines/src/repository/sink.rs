@@ -2,6 +2,7 @@
 //! with it the backup exists. What is abandoned is found and used by the next one.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use metaferry_codecs::repository::Manifest;
 use metaferry_codecs::system::{Kind as _, System};
@@ -14,6 +15,9 @@ use super::loader::{Handle, Left, RepositoryLoader};
 use super::opened::{Repository, bug, now};
 use super::packing::Packing;
 use super::{Listed, RepositoryAddress, RepositoryKeys, lock};
+
+/// How often it is looked whether another second has begun.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How a backup is made.
 #[derive(Debug, Clone)]
@@ -68,6 +72,17 @@ impl<S: System> RepositorySink<S> {
     }
 }
 
+/// This moment, once it is another second than that of the newest backup: names are ordered by it. A clock that is behind by
+/// more is not waited for.
+fn moment_of_its_own(repository: &Repository, stop: &Stop) -> Result<String> {
+    let newest = repository.backups()?.pop().map(|backup| backup.begun);
+    while newest.as_ref() == Some(&now()) {
+        stop.check()?;
+        std::thread::sleep(TICK);
+    }
+    Ok(now())
+}
+
 impl<S: System> Sink<S> for RepositorySink<S> {
     fn needs(&self) -> Needs {
         Needs {
@@ -88,7 +103,7 @@ impl<S: System> Sink<S> for RepositorySink<S> {
         let mut manifest = Manifest::of(S::NAME);
         manifest.origin.clone_from(&about.origin);
         manifest.is_exact = about.guarantee == Guarantee::Exact;
-        manifest.begun = now();
+        manifest.begun = moment_of_its_own(&repository, stop)?;
         manifest.writer = concat!("metaferry ", env!("CARGO_PKG_VERSION")).to_owned();
         self.writing = Some(Writing { repository, packing, left: Left::default(), manifest, stop: stop.clone() });
         Ok(())

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::Tally;
-use metaferry_codecs::archive::{MAX_SEGMENT, Unpacker};
-use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, Manifest, Page, Root, blob_rows, hex};
+use metaferry_codecs::archive::Unpacker;
+use metaferry_codecs::repository::{Entry, Id, MAX_PAGE, MOST_TEXT, Manifest, Page, Root, blob_rows, hex};
 use metaferry_codecs::system::{Batch, Kind, System};
 use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
@@ -172,15 +172,17 @@ impl<S: System> BackupSnapshot<S> {
         unpacker: &mut Unpacker,
         out: &mut dyn Emit<S>,
     ) -> Result<Tally<S::Kind>> {
-        let (mut batch, mut tally) = (S::Batch::empty(kind), Tally::default());
-        self.blobs.each(pieces, unpacker, MAX_SEGMENT, &mut |piece, text| {
+        let (mut batch, mut tally, mut bytes) = (S::Batch::empty(kind), Tally::default(), 0);
+        self.blobs.each(pieces, unpacker, S::MAX_SEGMENT, &mut |piece, text| {
             let mut rows = S::Batch::empty(kind);
+            bytes += text.as_ref().map_or(0, Vec::len);
             if let Err(error) = text.and_then(|text| read_rows::<S>(&text, kind, &piece.entry, &mut rows)) {
                 return self.damaged(kind, piece, error, out);
             }
             rows.tally(&mut tally);
             batch.append(&mut rows);
-            if batch.len() >= ROWS {
+            if batch.len() >= ROWS || bytes >= MOST_TEXT {
+                bytes = 0;
                 out.emit(std::mem::replace(&mut batch, S::Batch::empty(kind)))?;
             }
             Ok(())

@@ -113,9 +113,9 @@ impl Patch<Kylin> for Store {
         }
         for changes in self.staged {
             match changes {
-                Changes::Insert(rows) => resources(rows)
-                    .into_iter()
-                    .for_each(|row| assert_eq!(state.insert(row.key, row.content), None)),
+                Changes::Insert(rows) => {
+                    resources(rows).into_iter().for_each(|row| assert_eq!(state.insert(row.key, row.content), None))
+                }
                 Changes::Replace { before, after } => {
                     let (before, after) = (resources(before), resources(after));
                     assert_eq!(before.len(), after.len());

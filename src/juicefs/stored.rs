@@ -78,7 +78,7 @@ impl VolumeBucket {
 /// The setting of a volume as it is stored.
 pub(crate) fn setting(context: &Context, place: &Place) -> Result<Vec<u8>> {
     let none = || Error::corrupt(format!("{place}: there is no setting in it"));
-    match place.source(context)?.seal(&context.stop)? {
+    match place.source::<JuiceFs>(context)?.seal(&context.stop)? {
         Some(Batch::Setting(rows)) => rows.into_iter().next().map(|row| row.document.0).ok_or_else(none),
         _ => Err(none()),
     }
