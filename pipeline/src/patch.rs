@@ -12,7 +12,7 @@ use metaferry_codecs::system::{Class, Kind, System};
 use crate::scan::Load;
 use crate::spill::SpillDir;
 use crate::stage::{self, Inbox};
-use crate::{About, Findings, Monitor, Result, Sieve, Snapshot, Source, Stop};
+use crate::{About, Findings, Monitor, Result, Scope, Sieve, Snapshot, Source, Stop};
 
 use merge::Merge;
 use ordered::{InOrder, Rows};
@@ -31,6 +31,8 @@ pub enum Changes<B> {
     },
     /// Rows that are there and shall not be.
     Delete(B),
+    /// Rows that are left alone because they are equal, as they were seen: they have to be so still.
+    Keep(B),
 }
 
 /// A row that somebody else has written since it was seen.
@@ -85,6 +87,9 @@ pub struct Options {
     pub dry_run: bool,
 }
 
+/// Is shown every change.
+pub type Note<'a, B> = &'a mut (dyn FnMut(&Changes<B>) + Send);
+
 /// What a patch did, or would do.
 #[derive(Debug)]
 pub struct Report {
@@ -106,14 +111,15 @@ pub struct Report {
     pub findings: Findings,
 }
 
-/// Makes a store what `wanted` is, in the rows that are in reach of the patch; `note` is shown every change.
+/// Makes a store what `wanted` is, in the rows that are in reach of the patch; `note` is shown every change, and nothing of
+/// what is kept.
 ///
 /// # Errors
 /// The first error of any worker; nothing was changed then.
 pub fn patch<S: System>(
     wanted: Box<dyn Source<S>>,
     mut target: Box<dyn Patch<S>>,
-    (options, note): (&Options, &mut (dyn FnMut(&Changes<S::Batch>) + Send)),
+    (options, note): (&Options, Note<'_, S::Batch>),
     monitor: &Monitor,
     stop: &Stop,
 ) -> Result<Report> {
@@ -132,12 +138,21 @@ pub fn patch<S: System>(
         findings: Findings::default(),
     };
     let sieve = target.sieve();
-    for &kind in S::Kind::all().iter().filter(|&&kind| kind != S::SEAL && kind.info().class != Class::Volatile) {
+    let compared = |kind: &&S::Kind| **kind != S::SEAL && kind.info().class != Class::Volatile;
+    for (index, &kind) in S::Kind::all().iter().filter(compared).enumerate() {
+        // Once all of it is read, so that its end can prove what was.
+        let scope = || match index {
+            0 => Scope::default(),
+            _ => Scope { kinds: Some([kind].into()), buckets: None },
+        };
         let readers = options.threads;
-        let wanted = Rows { snapshot: wanted.as_ref(), kind, options, readers, sieve, monitor };
-        let current = Rows { snapshot: current.as_ref(), kind, options, readers: 1, sieve: None, monitor };
+        let wanted = Rows { snapshot: wanted.as_ref(), kind, options, readers, scope: scope(), sieve, monitor };
+        let current =
+            Rows { snapshot: current.as_ref(), kind, options, readers: 1, scope: scope(), sieve: None, monitor };
         let mut apply = |changes: Changes<S::Batch>| {
-            note(&changes);
+            if !matches!(changes, Changes::Keep(_)) {
+                note(&changes);
+            }
             if options.dry_run { Ok(()) } else { target.take(changes) }
         };
         one_kind(wanted, current, &mut report, &mut apply, stop)?;

@@ -25,6 +25,7 @@ kinds! {
         4 volatile mvcc: i64 = "mvcc",
     }
     /// An entry of the change log: plain content, or none where the resource was deleted. All of a unit are one transaction.
+    /// In the typed layout it names project and model that it belongs to, and content may be a patch of the one before.
     2 Audit "audit" Volatile by id unless super::canonical::is_log {
         1 key id: u64 = "id",
         2 plain key: Vec<u8> = "key",
@@ -34,5 +35,8 @@ kinds! {
         6 plain unit: Vec<u8> = "unit",
         7 plain operator: Option<Vec<u8>> = "operator",
         8 plain instance: Vec<u8> = "instance",
+        9 plain project: Vec<u8> = "project",
+        10 plain model: Vec<u8> = "model",
+        11 plain patch: u8 = "patch",
     }
 }

@@ -205,6 +205,9 @@ proptest! {
             unit: content.clone(),
             operator,
             instance: key.clone(),
+            project: content.clone(),
+            model: key.clone(),
+            patch: u8::from(id % 3 == 0),
         };
         let layout = if id % 2 == 0 { Layout::Flat } else { Layout::Typed };
         let setting = Setting { layout, offset, project: key.clone() };

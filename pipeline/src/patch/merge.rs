@@ -85,6 +85,7 @@ pub(super) struct Merge<'a, S: System> {
     insert: S::Batch,
     replace: (S::Batch, S::Batch),
     delete: S::Batch,
+    keep: S::Batch,
     packed: Vec<u8>,
     /// About what waits, in bytes.
     waiting: usize,
@@ -94,7 +95,7 @@ impl<'a, S: System> Merge<'a, S> {
     pub(super) fn new(kind: S::Kind, options: &'a Options, report: &'a mut Report) -> Self {
         let empty = || S::Batch::empty(kind);
         let (replace, packed) = ((empty(), empty()), Vec::new());
-        Self { options, report, insert: empty(), replace, delete: empty(), packed, waiting: 0 }
+        Self { options, report, insert: empty(), replace, delete: empty(), keep: empty(), packed, waiting: 0 }
     }
 
     /// Merges the wanted state with the current one until both have ended.
@@ -119,7 +120,7 @@ impl<'a, S: System> Merge<'a, S> {
                 std::cmp::Ordering::Greater => self.only_there(&mut current)?,
             }
             self.waiting += self.packed.len();
-            let rows = self.insert.len() + self.replace.0.len() + self.delete.len();
+            let rows = self.insert.len() + self.replace.0.len() + self.delete.len() + self.keep.len();
             if rows >= MOST_ROWS || self.waiting >= MOST_BYTES {
                 self.flush(apply)?;
             }
@@ -135,6 +136,7 @@ impl<'a, S: System> Merge<'a, S> {
         wanted.take(&mut after, &mut self.packed)?;
         if self.options.skip_equal && is_equal(&before, &after) {
             self.report.equal += 1;
+            self.keep.append(&mut before);
             return Ok(());
         }
         self.replace.0.append(&mut before);
@@ -159,7 +161,7 @@ impl<'a, S: System> Merge<'a, S> {
             std::mem::replace(batch, empty)
         };
         let (insert, before) = (take(&mut self.insert), take(&mut self.replace.0));
-        let (after, delete) = (take(&mut self.replace.1), take(&mut self.delete));
+        let (after, delete, keep) = (take(&mut self.replace.1), take(&mut self.delete), take(&mut self.keep));
         self.report.inserted += insert.len() as u64;
         self.report.replaced += after.len() as u64;
         self.report.deleted += delete.len() as u64;
@@ -169,7 +171,10 @@ impl<'a, S: System> Merge<'a, S> {
         if !after.is_empty() {
             apply(Changes::Replace { before, after })?;
         }
-        if delete.is_empty() { Ok(()) } else { apply(Changes::Delete(delete)) }
+        if !delete.is_empty() {
+            apply(Changes::Delete(delete))?;
+        }
+        if keep.is_empty() { Ok(()) } else { apply(Changes::Keep(keep)) }
     }
 }
 

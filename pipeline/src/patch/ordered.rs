@@ -16,6 +16,8 @@ pub(super) struct Rows<'a, S: System> {
     pub(super) options: &'a Options,
     /// How many may read at once.
     pub(super) readers: usize,
+    /// What is planned, the kind in it.
+    pub(super) scope: Scope<S>,
     pub(super) sieve: Option<Sieve<S>>,
     pub(super) monitor: &'a Monitor,
 }
@@ -34,8 +36,7 @@ pub(super) type Producer<'a, S> = Box<dyn FnOnce(&Outbox<Load<S>>) -> Result<Fin
 impl<'a, S: System> InOrder<'a, S> {
     /// Plans, and sorts where that has to be.
     pub(super) fn new(rows: Rows<'a, S>, stop: &Stop) -> Result<Self> {
-        let kinds = Some([rows.kind].into());
-        let partitions = rows.snapshot.plan(&Scope { kinds, buckets: None })?;
+        let partitions = rows.snapshot.plan(&rows.scope)?;
         let share = rows.options.memory_bytes / 8 / rows.readers.max(1);
         if rows.snapshot.about().ordered.contains(rows.kind) {
             let turnstile = Turnstile::new(partitions.len(), share);

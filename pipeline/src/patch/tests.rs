@@ -1,6 +1,7 @@
 //! Two states of resources are merged into what tells them apart, whatever the order in which they come.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::kylin::{Batch, Kind, Kylin, Resource};
@@ -53,7 +54,7 @@ impl Snapshot<Kylin> for Pieces {
     }
 
     fn plan(&self, scope: &Scope<Kylin>) -> Result<Vec<Partition<Kylin>>> {
-        assert!(scope.wants(Kind::Resource) && !scope.wants(Kind::Setting));
+        assert!(scope.wants(Kind::Resource));
         let pieces = self.rows.len().div_ceil(self.piece) as u64;
         Ok((0..pieces).map(|from| Partition { kind: Some(Kind::Resource), from, to: from + 1, weight: 1 }).collect())
     }
@@ -70,6 +71,8 @@ struct Store {
     state: Arc<Mutex<State>>,
     staged: Vec<Changes<Batch>>,
     fails: bool,
+    /// How many rows it was told to look at again.
+    kept: Arc<AtomicU64>,
     conflicts: Vec<Conflict>,
 }
 
@@ -127,6 +130,10 @@ impl Patch<Kylin> for Store {
                 Changes::Delete(rows) => {
                     resources(rows).into_iter().for_each(|row| assert!(state.remove(&row.key).is_some()));
                 }
+                Changes::Keep(rows) => resources(rows).into_iter().for_each(|row| {
+                    assert_eq!((state.get(&row.key), row.mvcc), (Some(&row.content), 7));
+                    self.kept.fetch_add(1, Ordering::Relaxed);
+                }),
             }
         }
         Ok(Vec::new())
@@ -140,7 +147,8 @@ fn options(delete: bool, skip_equal: bool) -> Options {
 
 fn store(state: &State) -> (Box<Store>, Arc<Mutex<State>>) {
     let state = Arc::new(Mutex::new(state.clone()));
-    let store = Store { state: Arc::clone(&state), staged: Vec::new(), fails: false, conflicts: Vec::new() };
+    let (kept, conflicts) = (Arc::default(), Vec::new());
+    let store = Store { state: Arc::clone(&state), staged: Vec::new(), fails: false, kept, conflicts };
     (Box::new(store), state)
 }
 
@@ -151,6 +159,7 @@ fn run(wanted: Pieces, store: Box<Store>, options: &Options) -> Result<(Report, 
             Changes::Insert(rows) | Changes::Delete(rows) | Changes::Replace { after: rows, .. } => {
                 resources(rows.clone()).len()
             }
+            Changes::Keep(_) => panic!("what is kept is no change"),
         };
     };
     let report = patch(Box::new(wanted), store, (options, &mut note), &Monitor::default(), &Stop::new())?;
@@ -173,6 +182,7 @@ proptest! {
         };
         let (wanted, there) = (bytes(wanted), bytes(there));
         let (target, state) = store(&there);
+        let kept = Arc::clone(&target.kept);
         let (report, noted) = run(Pieces::of(&wanted, piece, is_ordered), target, &options(delete, skip_equal)).unwrap();
         let mut expected = if delete { State::new() } else { there.clone() };
         expected.extend(wanted.clone());
@@ -180,7 +190,7 @@ proptest! {
         let count = |keep: &dyn Fn(&Vec<u8>) -> bool, of: &State| of.keys().filter(|key| keep(key)).count() as u64;
         let equal = count(&|key| skip_equal && there.get(key) == wanted.get(key), &wanted);
         prop_assert_eq!(report.inserted, count(&|key| !there.contains_key(key), &wanted));
-        prop_assert_eq!(report.equal, equal);
+        prop_assert_eq!((report.equal, kept.load(Ordering::Relaxed)), (equal, equal));
         prop_assert_eq!(report.replaced, count(&|key| there.contains_key(key), &wanted) - equal);
         let gone = count(&|key| !wanted.contains_key(key), &there);
         prop_assert_eq!((report.deleted, report.kept), if delete { (gone, 0) } else { (0, gone) });
