@@ -16,6 +16,54 @@ pub(crate) fn redact(url: &str) -> String {
     format!("{scheme}://{user}{colon}@{rest}")
 }
 
+/// How to get into a database, where that is not said by an address of JuiceFS's.
+pub(crate) struct Parts<'p> {
+    pub(crate) host: &'p str,
+    pub(crate) port: u16,
+    /// May be empty.
+    pub(crate) database: &'p str,
+    pub(crate) user: &'p str,
+    /// May be empty.
+    pub(crate) password: &'p str,
+    /// Where tables are looked for, one schema or several with commas between them; a database may know none.
+    pub(crate) schema: Option<&'p str>,
+    pub(crate) encryption: Encryption,
+}
+
+impl Parts<'_> {
+    /// The database without user and password.
+    pub(crate) fn shown(&self, scheme: &str) -> String {
+        let Self { host, port, database, .. } = self;
+        if host.contains(':') {
+            format!("{scheme}://[{host}]:{port}/{database}")
+        } else {
+            format!("{scheme}://{host}:{port}/{database}")
+        }
+    }
+}
+
+/// Whether what is said to a server is encrypted, and what the server has to prove for that.
+pub(crate) enum Encryption {
+    No,
+    /// Where the server can; nobody's certificate is looked at.
+    Preferred,
+    /// Nobody's certificate is looked at.
+    Unverified,
+    /// An authority that is trusted knows the server, by whatever name.
+    Authority(Trust),
+    /// An authority that is trusted knows the server by the name it is reached by.
+    Full(Trust),
+}
+
+/// Who is trusted, and what proves who we are: paths of PEM files.
+#[derive(Default)]
+pub(crate) struct Trust {
+    /// The machine's own authorities where none is named.
+    pub(crate) authority: Option<String>,
+    pub(crate) certificate: Option<String>,
+    pub(crate) key: Option<String>,
+}
+
 /// The password that the environment gives where the address has none: in `first`, in `META_PASSWORD`, or in the file that
 /// `META_PASSWORD_FILE` names (`interface.go: setPasswordFromEnv`).
 ///

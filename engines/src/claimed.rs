@@ -33,6 +33,11 @@ impl Claimed {
         Ok(Self { temporary: folder.join(ours), folder, _lock: lock })
     }
 
+    /// The folder that the name is in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The file to fill; nothing is there yet.
     pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
@@ -44,11 +49,33 @@ impl Claimed {
     }
 }
 
-/// Removes the files of processes that died: none lives, since the lock is ours.
+/// Removes the files and folders of processes that died: none lives, since the lock is ours.
 fn clear(folder: &Path, ours: &OsString) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let left = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(ours.as_encoded_bytes()));
-    left.for_each(|entry| drop(fs::remove_file(entry.path())));
+    left.for_each(|entry| match entry.file_type() {
+        Ok(found) if found.is_dir() => drop(fs::remove_dir_all(entry.path())),
+        _ => drop(fs::remove_file(entry.path())),
+    });
+}
+
+/// Removes what processes that died have left in a folder under any name, where it is a folder: names with a time in them are
+/// never claimed again. What another process has claimed stays. The paths that they had claimed.
+pub(crate) fn clear_dead(folder: &Path) -> Vec<PathBuf> {
+    let mut dead = Vec::new();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|found| found.is_dir())) {
+        let found = entry.file_name();
+        let Some((name, process)) = found.to_str().and_then(|found| found.rsplit_once(".metaferry-")) else { continue };
+        let is_number = !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(name) = name.strip_prefix('.').filter(|name| is_number && !name.is_empty()) {
+            let path = folder.join(name);
+            if Claimed::take(&path).is_ok() {
+                dead.push(path);
+            }
+        }
+    }
+    dead
 }
 
 /// A lock that dies with its process, on a file that does not outlive its use.

@@ -9,6 +9,7 @@ mod claimed;
 mod feed;
 mod foreign;
 pub mod json;
+pub mod kylin;
 pub mod mysql;
 mod objects;
 pub mod output;

@@ -9,7 +9,7 @@ use metaferry_codecs::juicefs::tables;
 use metaferry_pipeline::{Error, Result};
 use mysql_async::{OptsBuilder, SslOpts};
 
-use crate::address::{Query, password_from, redact, unescape};
+use crate::address::{self, Parts, Query, Trust, password_from, redact, unescape};
 use crate::sql::prefix_of;
 
 /// How often a connection that says nothing is tried, so that nobody on the way forgets it.
@@ -54,8 +54,7 @@ impl MysqlAddress {
         let (userinfo, server) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let query = Query::parse(query);
-        let mut options = OptsBuilder::default().prefer_socket(false).tcp_nodelay(true).tcp_keepalive(Some(KEEPALIVE));
-        options = server_of(options, server).map_err(wrong)?;
+        let mut options = server_of(first_options(), server).map_err(wrong)?;
         let password = match password {
             "" => password_from("META_PASSWORD", env)?,
             // What is no escape is meant as it is.
@@ -72,6 +71,22 @@ impl MysqlAddress {
         Ok(Self { options, encryption, table_prefix, shown })
     }
 
+    /// The database that these parts name.
+    pub(crate) fn of(parts: &Parts<'_>) -> Self {
+        let options = first_options().ip_or_hostname(parts.host).tcp_port(parts.port).db_name(Some(parts.database));
+        let options = options.user(Some(parts.user)).pass(Some(parts.password).filter(|password| !password.is_empty()));
+        let encryption = match &parts.encryption {
+            address::Encryption::No => Encryption::No,
+            address::Encryption::Preferred => Encryption::Preferred,
+            address::Encryption::Unverified => Encryption::Yes(Box::new(unverified())),
+            address::Encryption::Authority(trust) => {
+                Encryption::Yes(Box::new(trusting(trust).with_danger_skip_domain_validation(true)))
+            }
+            address::Encryption::Full(trust) => Encryption::Yes(Box::new(trusting(trust))),
+        };
+        Self { options, encryption, table_prefix: String::new(), shown: parts.shown("mysql") }
+    }
+
     /// The ways to connect, the one to be tried first at the front.
     pub(crate) fn options(&self) -> Vec<OptsBuilder> {
         let plain = self.options.clone();
@@ -86,6 +101,11 @@ impl MysqlAddress {
     pub(crate) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)
     }
+}
+
+/// What is asked of every connection.
+fn first_options() -> OptsBuilder {
+    OptsBuilder::default().prefer_socket(false).tcp_nodelay(true).tcp_keepalive(Some(KEEPALIVE))
 }
 
 /// Cuts an address where its database begins. What is in parentheses may hold slashes, and a password too.
@@ -124,18 +144,23 @@ fn unverified() -> SslOpts {
     SslOpts::default().with_danger_accept_invalid_certs(true)
 }
 
+fn authority(path: PathBuf) -> SslOpts {
+    SslOpts::default().with_root_certs(vec![path.into()]).with_disable_built_in_roots(true)
+}
+
+fn trusting(trust: &Trust) -> SslOpts {
+    trust.authority.as_ref().map_or_else(SslOpts::default, |path| authority(path.into()))
+}
+
 /// `tls` as JuiceFS's driver has it; `tls-ca` is our own, and names a file with the certificates to be trusted.
 fn encryption_of(query: &Query) -> Result<Encryption, String> {
-    let authority = query.get("tls-ca").map(PathBuf::from);
-    match (query.get("tls"), authority) {
+    let trusted = query.get("tls-ca").map(PathBuf::from);
+    match (query.get("tls"), trusted) {
         (None | Some("false"), None) => Ok(Encryption::No),
         (Some("preferred"), None) => Ok(Encryption::Preferred),
         (Some("skip-verify"), None) => Ok(Encryption::Yes(Box::new(unverified()))),
         (Some("true"), None) => Ok(Encryption::Yes(Box::default())),
-        (None | Some("true"), Some(path)) => {
-            let tls = SslOpts::default().with_root_certs(vec![path.into()]).with_disable_built_in_roots(true);
-            Ok(Encryption::Yes(Box::new(tls)))
-        }
+        (None | Some("true"), Some(path)) => Ok(Encryption::Yes(Box::new(authority(path)))),
         (Some(other), Some(_)) => Err(format!("tls-ca has no meaning with tls={other}")),
         (Some(other), None) => Err(format!("tls={other} is none of true, skip-verify, preferred and false")),
     }

@@ -143,7 +143,7 @@ impl Put for Encoder<'_> {
 }
 
 /// Bytes as LOAD DATA reads them, of which four mean something else there.
-fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = bytes.iter().position(|byte| matches!(byte, 0 | b'\t' | b'\n' | b'\\')) {
         let (plain, rest) = bytes.split_at(at);
         out.extend_from_slice(plain);
@@ -160,7 +160,7 @@ fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Bytes as a literal of SQL.
-fn literal(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn literal(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"X'");
     for byte in bytes {
         let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };

@@ -74,7 +74,7 @@ impl Stretch {
             Form::File => session.send(self.sql.as_str(), Some(bytes.into()))?,
             Form::Values => session.send([self.sql.as_bytes(), &bytes].concat(), None)?,
         };
-        if taken.rows == rows && taken.warnings == 0 { Ok(()) } else { Err(lost(session, rows, &taken)) }
+        expect(session, rows, &taken)
     }
 }
 
@@ -96,6 +96,11 @@ fn load_data(name: &str, columns: &[Column]) -> String {
          FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){set}",
         places.join(", ")
     )
+}
+
+/// Sees that all rows arrived as they were sent.
+pub(crate) fn expect(session: &mut Session, sent: u64, taken: &Taken) -> Result<()> {
+    if taken.rows == sent && taken.warnings == 0 { Ok(()) } else { Err(lost(session, sent, taken)) }
 }
 
 /// Why rows did not arrive as they were sent.

@@ -4,8 +4,9 @@
 mod address;
 pub(crate) mod align;
 pub(crate) mod cells;
-mod loader;
-mod preflight;
+pub(crate) mod loader;
+pub(crate) mod lock;
+pub(crate) mod preflight;
 mod select;
 pub(crate) mod session;
 mod sink;

@@ -162,7 +162,7 @@ fn version(variables: &Variables) -> Remark {
 }
 
 /// Whether the account may do what a load does. What comes by a role is not seen here.
-fn rights(session: &mut Session, database: &str) -> Result<Remark> {
+pub(crate) fn rights(session: &mut Session, database: &str) -> Result<Remark> {
     let account: String = session.value("SELECT CURRENT_USER()")?.unwrap_or_default();
     let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
     let grantee = format!("'{user}'@'{host}'").replace('\'', "''");

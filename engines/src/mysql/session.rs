@@ -114,6 +114,11 @@ impl Session {
         self.value(sql)?.ok_or_else(|| Error::corrupt(format!("{}: no answer to {sql}", self.shown)))
     }
 
+    /// How large a packet may be, in bytes.
+    pub(crate) fn packet(&mut self) -> Result<usize> {
+        self.number("SELECT @@max_allowed_packet").map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     /// Hands out the rows between two keys as they come. An error leaves the session in no state to be used.
     pub(crate) fn read(
         &mut self,
@@ -144,6 +149,11 @@ impl Session {
         }
         runtime.block_on(watched(stop, connection.query_drop(sql)))?.map_err(|error| failure(shown, error))?;
         Ok(Taken { rows: connection.affected_rows(), warnings: connection.get_warnings() })
+    }
+
+    /// What is done from here on no stop ends.
+    pub(crate) fn go_on_regardless(&mut self) {
+        self.stop = Stop::new();
     }
 
     /// Says good-bye; what goes wrong with that is nobody's concern.

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Setting, setting};
-use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop, stage};
 
 use super::address::MysqlAddress;
 use super::cells::Form;
 use super::loader::Stretch;
+use super::lock::{self, BURIAL, OWN_BURIAL};
 use super::session::{Session, cell};
 use super::{DIALECT, type_name};
 use crate::sql::first_counters;
@@ -23,12 +23,6 @@ use crate::sql::marks::{AMENDED, LINKS, MARK, in_doubt, link_count, waiting};
 const SETTINGS: &str = "SET SESSION default_storage_engine = InnoDB, lock_wait_timeout = 60";
 /// How long a server that says nothing is waited for to clear what a load has left.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long the locks of another load are waited for, and those of our own one that failed, and how long between two looks.
-const BURIAL: Duration = Duration::from_secs(5);
-const OWN_BURIAL: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
-/// Sessions of a load, at most. Each holds a lock of its own, named by its number.
-const SESSIONS: usize = 32;
 /// What is sent of one table at once as a file, in bytes.
 const FILE_BYTES: usize = 4 << 20;
 /// The same as values of a statement, which is one packet.
@@ -61,10 +55,8 @@ impl Shared {
         let mut session = Session::open(&self.address, &self.stop)?;
         session.run(SETTINGS)?;
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        match session.number(&format!("SELECT GET_LOCK('{} {number}', 0)", self.lock))? {
-            1 => Ok(session),
-            _ => Err(under_way(&session)),
-        }
+        lock::share(&mut session, &self.lock, number)?;
+        Ok(session)
     }
 }
 
@@ -88,13 +80,13 @@ impl Target {
     pub(super) fn claim(address: &MysqlAddress, widths: Widths, stop: &Stop) -> Result<Self> {
         let mut session = Session::open(address, stop)?;
         let (form, full) = match session.number("SELECT @@local_infile")? {
-            0 => (Form::Values, VALUES_BYTES.min(packet(&mut session)? / 2)),
+            0 => (Form::Values, VALUES_BYTES.min(session.packet()? / 2)),
             _ => (Form::File, FILE_BYTES),
         };
         let (address, prefix, stop) = (address.clone(), address.prefix(), stop.clone());
-        let (lock, sessions) = (lock_name(&mut session, &prefix)?, AtomicUsize::new(1));
+        let (lock, sessions) = (lock::name(&mut session, &prefix)?, AtomicUsize::new(1));
         let shared = Shared { address, prefix, widths, keys: Keys::new(), form, full, stop, lock, sessions };
-        take(&mut session, &shared.lock, BURIAL)?;
+        lock::take(&mut session, &shared.lock, BURIAL)?;
         clear_or_refuse(&mut session, &shared)?;
         session.run(SETTINGS)?;
         let shared = Arc::new(shared);
@@ -171,42 +163,11 @@ impl Drop for Leftovers {
         }
         let clear = || {
             let mut session = Session::open_within(&self.shared.address, SILENCE, &Stop::new())?;
-            take(&mut session, &self.shared.lock, OWN_BURIAL)?;
+            lock::take(&mut session, &self.shared.lock, OWN_BURIAL)?;
             clear_or_refuse(&mut session, &self.shared)
         };
         drop(clear());
     }
-}
-
-/// How large a packet may be.
-fn packet(session: &mut Session) -> Result<usize> {
-    session.number("SELECT @@max_allowed_packet").map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
-}
-
-/// What the locks of a load into a database are called, but for their numbers.
-fn lock_name(session: &mut Session, prefix: &str) -> Result<String> {
-    let database: String = session.value("SELECT DATABASE()")?.unwrap_or_default();
-    Ok(format!("metaferry {:032x}", digest(format!("{database} {prefix}").as_bytes())))
-}
-
-/// Has a database alone: takes the first lock, once no session of another load has any.
-fn take(session: &mut Session, lock: &str, patience: Duration) -> Result<()> {
-    let others: Vec<_> = (1..SESSIONS).map(|number| format!("IS_FREE_LOCK('{lock} {number}')")).collect();
-    let (first, others) = (format!("SELECT GET_LOCK('{lock} 0', 0)"), format!("SELECT {}", others.join(" AND ")));
-    // The sessions of a load that has just died may live on for a moment.
-    let begun = Instant::now();
-    while session.number(&first)? != 1 || session.number(&others)? != 1 {
-        if begun.elapsed() > patience {
-            return Err(under_way(session));
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-fn under_way(session: &Session) -> Error {
-    Error::refused(format!("{}: another load into it is under way", session.shown()))
-        .hint("wait for it, or end its sessions on the server")
 }
 
 /// What is in a database.

@@ -7,7 +7,7 @@ use metaferry_codecs::juicefs::tables;
 use metaferry_pipeline::{Error, Result};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::address::{Query, password_from, redact, unescape};
+use crate::address::{Encryption, Parts, Query, password_from, redact, unescape};
 use crate::sql::prefix_of;
 
 /// A schema in a database of PostgreSQL, and the prefix of the tables in it. Shown without the password, by `Debug` too.
@@ -37,10 +37,7 @@ impl PostgresAddress {
         let (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let query = Query::parse(query);
-        let mut options = PgConnectOptions::new().application_name("metaferry").statement_cache_capacity(16);
-        // No number here has a fraction, and poolers do not let that parameter through.
-        options = options.extra_float_digits(None);
-        options = host_of(options, host, &query).map_err(wrong)?;
+        let mut options = host_of(first_options(), host, &query).map_err(wrong)?;
         let user = unescape(user, false).map_err(wrong)?;
         if !user.is_empty() {
             options = options.username(&user);
@@ -65,11 +62,41 @@ impl PostgresAddress {
         Ok(Self { options, search_path, table_prefix, shown })
     }
 
+    /// The database that these parts name.
+    pub(crate) fn of(parts: &Parts<'_>) -> Self {
+        let mut options = first_options().host(parts.host).port(parts.port).username(parts.user);
+        if !parts.password.is_empty() {
+            options = options.password(parts.password);
+        }
+        if !parts.database.is_empty() {
+            options = options.database(parts.database);
+        }
+        let (mode, trust) = match &parts.encryption {
+            Encryption::No => (PgSslMode::Disable, None),
+            Encryption::Preferred => (PgSslMode::Prefer, None),
+            Encryption::Unverified => (PgSslMode::Require, None),
+            Encryption::Authority(trust) => (PgSslMode::VerifyCa, Some(trust)),
+            Encryption::Full(trust) => (PgSslMode::VerifyFull, Some(trust)),
+        };
+        options = options.ssl_mode(mode);
+        if let Some(path) = trust.and_then(|trust| trust.authority.as_ref()) {
+            options = options.ssl_root_cert(path);
+        }
+        if let Some(path) = trust.and_then(|trust| trust.certificate.as_ref()) {
+            options = options.ssl_client_cert(path);
+        }
+        if let Some(path) = trust.and_then(|trust| trust.key.as_ref()) {
+            options = options.ssl_client_key(path);
+        }
+        let search_path = parts.schema.map(str::to_owned);
+        Self { options, search_path, table_prefix: String::new(), shown: parts.shown("postgres") }
+    }
+
     pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options
     }
 
-    /// The schema that is asked for.
+    /// The schema that is asked for, or several with commas between them.
     pub(crate) fn search_path(&self) -> Option<&str> {
         self.search_path.as_deref()
     }
@@ -78,6 +105,13 @@ impl PostgresAddress {
     pub(crate) fn prefix(&self) -> String {
         tables::prefix(&self.table_prefix)
     }
+}
+
+/// What is asked of every connection.
+fn first_options() -> PgConnectOptions {
+    let options = PgConnectOptions::new().application_name("metaferry").statement_cache_capacity(16);
+    // No number here has a fraction, and poolers do not let that parameter through.
+    options.extra_float_digits(None)
 }
 
 /// The host and port, or the folder of a unix socket.

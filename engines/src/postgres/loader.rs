@@ -96,7 +96,7 @@ pub(super) fn encode_all<R: Bound>(rows: &[R], shared: &Shared) -> Result<(Strin
 }
 
 /// Sees that all rows arrived.
-fn expect(session: &Session, sent: u64, taken: u64) -> Result<()> {
+pub(crate) fn expect(session: &Session, sent: u64, taken: u64) -> Result<()> {
     let lost = || format!("{}: {sent} rows were sent to it, and it took {taken}", session.shown());
     if taken == sent { Ok(()) } else { Err(Error::corrupt(lost())) }
 }

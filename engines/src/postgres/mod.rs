@@ -3,15 +3,17 @@
 
 mod address;
 pub(crate) mod cells;
-mod loader;
-mod pooled;
-mod preflight;
+pub(crate) mod loader;
+pub(crate) mod lock;
+pub(crate) mod pooled;
+pub(crate) mod preflight;
 mod select;
 pub(crate) mod session;
 mod sink;
 mod source;
 mod stamp;
 mod target;
+pub(crate) mod together;
 
 pub use address::PostgresAddress;
 pub use sink::PostgresSink;

@@ -10,7 +10,7 @@ use super::session::Session;
 const ROUNDS: usize = 3;
 
 /// Refuses a pooler that hands sessions out by transaction: there two of ours are seen to share one.
-pub(super) fn expect_own(address: &PostgresAddress, stop: &Stop) -> Result<()> {
+pub(crate) fn expect_own(address: &PostgresAddress, stop: &Stop) -> Result<()> {
     let (mut one, mut other) = (Session::open(address, stop)?, Session::open(address, stop)?);
     let which = "SELECT pg_backend_pid()::bigint";
     for _ in 0..ROUNDS {

@@ -7,10 +7,11 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::address::PostgresAddress;
+use super::lock::schema;
 use super::pooled::expect_own;
 use super::select;
 use super::session::{CONNECT, Session};
-use super::target::{Found, look, schema};
+use super::target::{Found, look};
 use crate::sql::room::Question;
 use crate::sql::size;
 
@@ -121,7 +122,7 @@ fn rows(session: &mut Session, tables: &[String]) -> Result<u64> {
 }
 
 /// What the user or the server does not allow.
-fn rights(session: &mut Session, schema: &str) -> Result<Vec<Remark>> {
+pub(crate) fn rights(session: &mut Session, schema: &str) -> Result<Vec<Remark>> {
     let sql = "SELECT pg_is_in_recovery()::int, (current_setting('transaction_read_only') = 'on')::int, \
                has_schema_privilege(current_schema(), 'CREATE')::int, current_user::text";
     let row = one(session, sql)?;
@@ -149,7 +150,7 @@ fn rights(session: &mut Session, schema: &str) -> Result<Vec<Remark>> {
 }
 
 /// Whether the server takes as many more sessions as a load opens.
-fn sessions(session: &mut Session) -> Result<Option<Remark>> {
+pub(crate) fn sessions(session: &mut Session) -> Result<Option<Remark>> {
     let sql = "SELECT current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint \
                - count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
     let left = session.number(sql)?;
@@ -159,7 +160,7 @@ fn sessions(session: &mut Session) -> Result<Option<Remark>> {
 }
 
 /// Who else gets what is written.
-fn replication(session: &mut Session) -> Result<Option<Remark>> {
+pub(crate) fn replication(session: &mut Session) -> Result<Option<Remark>> {
     let sql = "SELECT (SELECT count(*) FROM pg_stat_replication)::bigint, (SELECT count(*) FROM pg_replication_slots)::bigint, \
                (current_setting('archive_mode') <> 'off')::int";
     let row = one(session, sql)?;

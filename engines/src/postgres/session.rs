@@ -35,7 +35,7 @@ pub(crate) struct Session {
     runtime: Runtime,
     connection: PgConnection,
     shown: String,
-    /// The quoted schema that is asked for.
+    /// The quoted schemas that are asked for.
     schema: Option<String>,
     stop: Stop,
 }
@@ -64,8 +64,9 @@ impl Session {
         let connection = connection
             .map_err(|_| Error::new(ErrorKind::Engine, format!("{shown}: no answer in {} s", patience.as_secs())))?;
         let connection = connection.map_err(|error| failure(&shown, error))?;
-        let quoted = |schema: &str| format!("\"{}\"", schema.trim_matches('"').replace('"', "\"\""));
-        let schema = address.search_path().map(quoted);
+        let quoted = |schema: &str| format!("\"{}\"", schema.trim().trim_matches('"').replace('"', "\"\""));
+        let schemas = |path: &str| path.split(',').map(quoted).collect::<Vec<_>>().join(", ");
+        let schema = address.search_path().map(schemas);
         Ok(Self { runtime, connection, shown, schema, stop: stop.clone() })
     }
 
@@ -172,6 +173,11 @@ impl Session {
             };
             watched(stop, work).await?.map_err(|error| failure(shown, error))
         })
+    }
+
+    /// What is done from here on no stop ends.
+    pub(crate) fn go_on_regardless(&mut self) {
+        self.stop = Stop::new();
     }
 
     /// Says good-bye; what goes wrong with that is nobody's concern.

@@ -10,13 +10,12 @@ use metaferry_pipeline::preflight::{Outlook, Room};
 use metaferry_pipeline::{
     About, Emit, Error, ErrorKind, Guarantee, KindSet, Partition, Result, Scope, Snapshot, Source, Stop,
 };
-use sqlx::Row as _;
 
 use super::address::PostgresAddress;
-use super::failure;
 use super::preflight;
 use super::select::{self, Select};
 use super::session::Session;
+use super::together::{Readers, together};
 use crate::sql::batches::Batches;
 use crate::sql::parentless::Parentless;
 use crate::sql::pool::Pool;
@@ -85,16 +84,7 @@ impl PostgresSnapshot {
         let schema = select::schema(&mut first, &address.prefix())?;
         let live_sessions = select::live_sessions(&mut first, &schema)?;
         let version = first.number("SELECT current_setting('server_version_num')::bigint")?;
-        let mut sessions = vec![first];
-        let joined = (1..readers.max(1)).try_for_each(|_| join(&mut sessions, address, &tables, stop));
-        let alone = match joined {
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::Stopped) => return Err(error),
-            Err(error) => {
-                sessions.truncate(1);
-                Some(format!("one reader, since no other can take on its snapshot ({error:?})"))
-            }
-            Ok(()) => None,
-        };
+        let Readers { sessions, alone } = together(first, address, readers, &tables, stop)?;
         let (readers, sessions) = (sessions.len(), Pool::new(sessions));
         Ok(Self {
             shown: address.to_string(),
@@ -169,18 +159,6 @@ impl PostgresSnapshot {
             }
         })
     }
-}
-
-/// Opens one more session, at the point in time of the first.
-fn join(sessions: &mut Vec<Session>, address: &PostgresAddress, tables: &[String], stop: &Stop) -> Result<()> {
-    let Some(first) = sessions.first_mut() else { return Ok(()) };
-    let exported = first.ask("SELECT pg_export_snapshot()")?;
-    let exported = exported.first().map(|row| row.try_get::<String, _>(0)).transpose();
-    let exported = exported.map_err(|error| failure(&address, error))?.unwrap_or_default();
-    let mut session = Session::open(address, stop)?;
-    session.begin(Some(&exported), tables)?;
-    sessions.push(session);
-    Ok(())
 }
 
 /// One COPY under way.

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metaferry_codecs::juicefs::tables::{self, Table, Widths};
 use metaferry_codecs::juicefs::{Setting, setting};
-use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop, stage};
 use sqlx::Row;
 
 use super::address::PostgresAddress;
 use super::loader::encode_all;
+use super::lock::{self, BURIAL, OWN_BURIAL};
 use super::pooled::expect_own;
 use super::session::{CONNECT, Session};
 use super::{DIALECT, failure};
@@ -24,11 +24,6 @@ use crate::sql::marks::{AMENDED, LINKS, MARK, in_doubt, link_count, waiting};
 const FAST: &str = "SET synchronous_commit = off; SET maintenance_work_mem = '128MB'; SET lock_timeout = '60s'";
 /// How long a server that says nothing is waited for to clear what a load has left.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// How long the lock of another load is waited for, and that of our own one that failed, and how long between two looks.
-const BURIAL: Duration = Duration::from_secs(5);
-const OWN_BURIAL: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the loaders of one target share.
 pub(super) struct Shared {
@@ -51,10 +46,8 @@ impl Shared {
     pub(super) fn session(&self) -> Result<Session> {
         let mut session = Session::own(&self.address, CONNECT, &self.stop)?;
         session.run(FAST)?;
-        match session.number(&format!("SELECT pg_try_advisory_lock_shared({})::int::bigint", self.lock))? {
-            1 => Ok(session),
-            _ => Err(under_way(&session)),
-        }
+        lock::share(&mut session, self.lock)?;
+        Ok(session)
     }
 }
 
@@ -79,9 +72,9 @@ impl Target {
         expect_own(address, stop)?;
         let mut session = Session::own(address, CONNECT, stop)?;
         let (prefix, keys) = (address.prefix(), Keys::new());
-        let lock = lock_number(&mut session, &prefix)?;
+        let lock = lock::number(&mut session, &prefix)?;
         let shared = Shared { address: address.clone(), prefix, widths, keys, stop: stop.clone(), lock };
-        take(&mut session, lock, BURIAL)?;
+        lock::take(&mut session, lock, BURIAL)?;
         clear_or_refuse(&mut session, &shared)?;
         session.run(FAST)?;
         let shared = Arc::new(shared);
@@ -191,47 +184,11 @@ impl Drop for Leftovers {
         }
         let clear = || {
             let mut session = Session::own(&self.shared.address, SILENCE, &Stop::new())?;
-            take(&mut session, self.shared.lock, OWN_BURIAL)?;
+            lock::take(&mut session, self.shared.lock, OWN_BURIAL)?;
             clear_or_refuse(&mut session, &self.shared)
         };
         drop(clear());
     }
-}
-
-/// The schema that the session works in.
-pub(super) fn schema(session: &mut Session) -> Result<String> {
-    let schema = session.ask("SELECT current_schema()::text")?;
-    let schema = schema.first().and_then(|row| row.try_get::<Option<String>, _>(0).ok().flatten());
-    let none = || {
-        Error::config(format!("{}: there is no such schema, or none that the user may use", session.shown()))
-            .hint("create it first and grant USAGE on it; that is not done here")
-    };
-    schema.ok_or_else(none)
-}
-
-/// What the lock of a load into a schema is called.
-fn lock_number(session: &mut Session, prefix: &str) -> Result<i64> {
-    let schema = schema(session)?;
-    Ok(digest(format!("metaferry {schema} {prefix}").as_bytes()) as i64)
-}
-
-/// Has a schema alone, then shares it with the load's other sessions: while any of them lives, nobody else has it.
-fn take(session: &mut Session, lock: i64, patience: Duration) -> Result<()> {
-    // The sessions of a load that has just died may live on for a moment.
-    let begun = Instant::now();
-    while session.number(&format!("SELECT pg_try_advisory_lock({lock})::int::bigint"))? != 1 {
-        if begun.elapsed() > patience {
-            return Err(under_way(session));
-        }
-        std::thread::sleep(PAUSE);
-    }
-    session.ask(&format!("SELECT pg_advisory_lock_shared({lock})"))?;
-    session.ask(&format!("SELECT pg_advisory_unlock({lock})")).map(drop)
-}
-
-fn under_way(session: &Session) -> Error {
-    Error::refused(format!("{}: another load into it is under way", session.shown()))
-        .hint("wait for it, or end its sessions on the server")
 }
 
 /// What is in a schema.
