@@ -1,6 +1,7 @@
 //! The command line as types. Everything here is words; nothing is opened.
 
 mod keep;
+mod kylin;
 mod restore;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use metaferry_codecs::juicefs::tables::Widths;
 
 pub(crate) use keep::{KeepArgs, seconds};
+pub(crate) use kylin::{FromBackup, IntoFolder, KylinArgs, KylinCommand, MaintenanceCommand};
 
 use crate::agent::AgentArgs;
 pub(crate) use restore::RestoreArgs;
@@ -91,6 +93,12 @@ pub(crate) enum Format {
     /// The same in zstd
     #[value(name = "binary.zst")]
     BinaryZst,
+    /// The folder of a backup of Kylin
+    #[value(name = "kylin")]
+    KylinFolder,
+    /// The same with one metadata.zip in it
+    #[value(name = "kylin.zip")]
+    KylinZip,
 }
 
 /// Options of every command that copies.
@@ -334,6 +342,13 @@ pub(crate) enum Command {
         /// Where to work [default: a temporary folder, removed at the end]
         #[arg(long)]
         dir: Option<PathBuf>,
+    },
+    /// Back up and restore the metastore of Apache Kylin 5, as its metastore.sh does, without a JVM
+    Kylin {
+        #[command(flatten)]
+        args: KylinArgs,
+        #[command(subcommand)]
+        command: KylinCommand,
     },
     /// Print the completions of a shell
     Completions {

@@ -33,6 +33,7 @@ pub(crate) enum Content {
     Json,
     Sqlite,
     Rdb,
+    Zip,
     /// In something else.
     Wrapped,
     Unknown,
@@ -54,6 +55,7 @@ impl Content {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Archive,
             [b'S', b'Q', b'L', b'i', b't', b'e', b' ', ..] => Self::Sqlite,
             [b'R', b'E', b'D', b'I', b'S', ..] | [b'V', b'A', b'L', b'K', b'E', b'Y', ..] => Self::Rdb,
+            [b'P', b'K', 3 | 5, 4 | 6, ..] => Self::Zip,
             head if head.trim_ascii_start().first() == Some(&b'{') => Self::Json,
             head if binary::is_start(head) => Self::Binary,
             _ => Self::Unknown,
@@ -182,7 +184,7 @@ impl Format {
         match self {
             Self::JsonGz | Self::BinaryGz => Some(Compression::Gzip),
             Self::JsonZst | Self::BinaryZst => Some(Compression::Zstd),
-            Self::Archive | Self::Json | Self::Binary => None,
+            Self::Archive | Self::Json | Self::Binary | Self::KylinFolder | Self::KylinZip => None,
         }
     }
 

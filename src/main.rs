@@ -6,6 +6,7 @@ mod commands;
 mod context;
 mod files;
 mod juicefs;
+mod kylin;
 mod open;
 mod output;
 mod progress;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use metaferry_engines::archive::{Description, describe};
+use metaferry_engines::kylin::store::StoreAddress;
+use metaferry_engines::kylin::synthetic::SyntheticMetastore;
 use metaferry_engines::mysql::MysqlAddress;
 use metaferry_engines::postgres::PostgresAddress;
 use metaferry_engines::redis::Address;
@@ -26,10 +28,17 @@ pub(crate) enum Place {
     Redis(Box<Address>),
     Mysql(Box<MysqlAddress>),
     Postgres(Box<PostgresAddress>),
-    Rdb { path: PathBuf, database: u32 },
+    Rdb {
+        path: PathBuf,
+        database: u32,
+    },
     Synthetic(String),
     Repository(RepositoryAddress),
     VolumeBackup(StoredBackup),
+    /// A metastore of Kylin, and whether its change log is carried.
+    KylinStore(Box<StoreAddress>, bool),
+    KylinBackup(PathBuf),
+    KylinSynthetic(SyntheticMetastore),
     File(PathBuf),
     Pipe,
 }
@@ -43,9 +52,17 @@ impl Place {
         if RepositoryAddress::is_at(text) {
             return RepositoryAddress::parse(text).map(Self::Repository);
         }
+        if StoreAddress::is_at(text) {
+            return StoreAddress::parse(text).map(|address| Self::KylinStore(Box::new(address), false));
+        }
+        if SyntheticMetastore::is_at(text) {
+            return SyntheticMetastore::parse(text).map(Self::KylinSynthetic);
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             let path = PathBuf::from(text);
             return match Content::of(&path) {
+                None if path.is_dir() => Ok(Self::KylinBackup(path)),
+                Some(Content::Zip) => Ok(Self::KylinBackup(path)),
                 Some(Content::Sqlite) => Ok(Self::Sqlite(SqliteAddress::file(path))),
                 Some(Content::Rdb) => Ok(Self::Rdb { path, database: 0 }),
                 _ => Ok(Self::File(path)),
@@ -77,7 +94,7 @@ impl Place {
 
     /// Whether it is a store that clients mount, or stands for one.
     pub(crate) fn is_engine(&self) -> bool {
-        !matches!(self, Self::File(_) | Self::Pipe | Self::Repository(_) | Self::VolumeBackup(_))
+        !matches!(self, Self::File(_) | Self::Pipe | Self::Repository(_) | Self::VolumeBackup(_) | Self::KylinBackup(_))
     }
 
     pub(crate) fn is_pipe(&self) -> bool {
@@ -88,6 +105,7 @@ impl Place {
     pub(crate) fn system(&self) -> Option<Which> {
         match self {
             Self::Repository(_) | Self::File(_) | Self::Pipe => None,
+            Self::KylinStore(..) | Self::KylinBackup(_) | Self::KylinSynthetic(_) => Some(Which::Kylin),
             _ => Some(Which::JuiceFs),
         }
     }
@@ -136,6 +154,9 @@ impl fmt::Display for Place {
             Self::Rdb { path, database } => write!(f, "rdb://{}?db={database}", path.display()),
             Self::Synthetic(url) => f.write_str(url),
             Self::Repository(address) => address.fmt(f),
+            Self::KylinStore(address, _) => address.fmt(f),
+            Self::KylinBackup(path) => path.display().fmt(f),
+            Self::KylinSynthetic(made) => made.fmt(f),
             Self::VolumeBackup(backup) => backup.fmt(f),
             Self::File(path) => path.display().fmt(f),
             Self::Pipe => f.write_str("-"),

@@ -24,6 +24,7 @@ use crate::open::Place;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     JuiceFs,
+    Kylin,
 }
 
 /// Runs the same for the system that is meant.
@@ -34,13 +35,17 @@ macro_rules! of_system {
                 type $system = metaferry_codecs::juicefs::JuiceFs;
                 $run
             }
+            $crate::served::Which::Kylin => {
+                type $system = metaferry_codecs::kylin::Kylin;
+                $run
+            }
         }
     };
 }
 pub(crate) use of_system;
 
 impl Which {
-    const ALL: [Self; 1] = [Self::JuiceFs];
+    const ALL: [Self; 2] = [Self::JuiceFs, Self::Kylin];
 
     fn name(self) -> &'static str {
         of_system!(self, S => S::NAME)
@@ -104,6 +109,8 @@ pub(crate) type Introduced = (&'static str, Value, String);
 pub(crate) trait Served: System {
     /// The kind whose rows say how large a store is, and what people call them.
     const COUNTED: (Self::Kind, &'static str);
+    /// Whether clients agree in the store on who makes the next backup.
+    const HAS_STAMPS: bool = false;
     /// Why two copies must not be in use at once.
     const TWO_IN_USE: &'static str;
 
@@ -122,6 +129,11 @@ pub(crate) trait Served: System {
 
     /// What of a source is asked for, where that is not all.
     fn selection(args: &CopyArgs) -> Result<Option<Self::Selection>>;
+
+    /// The same place, with what only another store of the system takes.
+    fn migrating(place: Place) -> Place {
+        place
+    }
 
     /// What its clients and agents agree by on who makes the next backup, where it has that.
     fn stamp(_place: &Place) -> Option<Box<dyn Stamp>> {

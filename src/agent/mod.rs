@@ -70,7 +70,7 @@ impl<'a, S: Served> Agent<'a, S> {
     fn new(context: &'a Context, args: AgentArgs) -> Result<Self> {
         let (source, address) = (Place::parse(&args.source)?, RepositoryAddress::parse(&args.repository)?);
         let stamp = S::stamp(&source);
-        if stamp.is_none() && (!args.no_shared_timestamp || args.skip_above.is_some()) {
+        if stamp.is_none() && ((S::HAS_STAMPS && !args.no_shared_timestamp) || args.skip_above.is_some()) {
             return Err(Error::config(format!("{source} is no database that clients write to"))
                 .hint("with --no-shared-timestamp, and without --skip-above, it is backed up all the same"));
         }

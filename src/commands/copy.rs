@@ -146,6 +146,7 @@ pub(crate) fn migrate<S: Served>(
     let MendArgs { keep_counters, mend } = migrate.mend;
     let prove = !migrate.no_verify;
     let options = Options { keep_counters, mend, prove, live: migrate.live, ..context.copy_options(args) };
+    let source = S::migrating(source);
     let selected = selected::<S>(context, &source, args, &options)?;
     let widths = migrate.widen.widths();
     let route = Route { verb: "migrate", target, format: None, skip_trash: false, widths };

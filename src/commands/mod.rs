@@ -14,10 +14,11 @@ mod status;
 mod verify;
 mod volume;
 
-pub(crate) use prove::prove_deep;
+pub(crate) use prove::{prove, prove_deep};
 pub(crate) use prune::policy;
 pub(crate) use repository::make as make_backup;
 pub(crate) use restore::{Chosen, advance};
+pub(crate) use verify::settled;
 
 use clap::CommandFactory;
 use metaferry_codecs::juicefs::JuiceFs;
@@ -29,6 +30,7 @@ use crate::Outcome;
 use crate::agent;
 use crate::args::{Args, Command};
 use crate::context::Context;
+use crate::kylin;
 use crate::output::print;
 use crate::served::{Which, of_system};
 
@@ -62,12 +64,38 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Backup { source, repository: Some(repository), copy, recipients, .. } => {
             of_system!(Which::of(context, &[&source])?, S => repository::backup::<S>(context, &source, &repository, &copy, recipients))
         }
+        Command::Backup { source, repository: None, copy, .. } => volume::backup(context, &source, &copy),
+        Command::Preflight { source, target, widen, live } => {
+            of_system!(Which::of(context, &[&source, &target])?, S => preflight::run::<S>(context, &source, &target, widen, live))
+        }
+        Command::Verify { left, deep: true, .. } => {
+            of_system!(Which::of(context, &[&left])?, S => prove::deep::<S>(context, &left))
+        }
+        Command::Verify { left, right: Some(right), limit, .. } => {
+            of_system!(Which::of(context, &[&left, &right])?, S => verify::run::<S>(context, &left, &right, limit))
+        }
+        Command::Verify { left, right: None, limit, .. } => {
+            of_system!(Which::of(context, &[&left])?, S => prove::<S>(context, &left, limit))
+        }
+        Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
+        Command::Ls { source, path } => look::ls(context, &source, &path),
+        Command::Cat { source, path } => look::cat(context, &source, &path),
+        Command::Info { source } => of_system!(Which::of(context, &[&source])?, S => info::run::<S>(context, &source)),
+        Command::Demo { files, dir } => demo::run(context, files, dir),
+        Command::Kylin { args, command } => kylin::run(context, &args, command),
+        Command::Completions { .. } | Command::Man => printed(&command),
+        kept => of_backups(context, kept),
+    }
+}
+
+/// What is about backups that are there.
+fn of_backups(context: &Context, command: Command) -> Result<Outcome> {
+    match command {
         Command::Agent(args) => of_system!(Which::of(context, &[&args.source])?, S => agent::run::<S>(context, *args)),
         Command::Status { repository } => {
             of_system!(Which::of_repository(context, &repository)?, S => status::run::<S>(context, &repository))
         }
         Command::Acknowledge { repository } => prune::acknowledge(context, &repository),
-        Command::Backup { source, repository: None, copy, .. } => volume::backup(context, &source, &copy),
         Command::Backups { repository, from_volume: false } => {
             of_system!(Which::of_repository(context, &repository)?, S => repository::list::<S>(context, &repository))
         }
@@ -82,26 +110,16 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
         Command::Restore(args) => {
             of_system!(Which::of(context, &[&args.target, &args.source])?, S => restore::run::<S>(context, &args))
         }
-        Command::Preflight { source, target, widen, live } => {
-            of_system!(Which::of(context, &[&source, &target])?, S => preflight::run::<S>(context, &source, &target, widen, live))
-        }
-        Command::Verify { left, deep: true, .. } => {
-            of_system!(Which::of(context, &[&left])?, S => prove::deep::<S>(context, &left))
-        }
-        Command::Verify { left, right: Some(right), limit, .. } => {
-            of_system!(Which::of(context, &[&left, &right])?, S => verify::run::<S>(context, &left, &right, limit))
-        }
-        Command::Verify { left, right: None, limit, .. } => {
-            of_system!(Which::of(context, &[&left])?, S => prove::prove::<S>(context, &left, limit))
-        }
-        Command::Diff { left, right, by_directory } => diff::run(context, &left, &right, by_directory),
-        Command::Ls { source, path } => look::ls(context, &source, &path),
-        Command::Cat { source, path } => look::cat(context, &source, &path),
-        Command::Info { source } => of_system!(Which::of(context, &[&source])?, S => info::run::<S>(context, &source)),
-        Command::Demo { files, dir } => demo::run(context, files, dir),
+        _ => Err(Error::new(ErrorKind::Bug, "a command that nobody runs")),
+    }
+}
+
+/// What is about the command line itself.
+fn printed(command: &Command) -> Result<Outcome> {
+    match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "metaferry", &mut script);
+            clap_complete::generate(*shell, &mut Args::command(), "metaferry", &mut script);
             print(String::from_utf8_lossy(&script));
             Ok(Outcome::Holds)
         }
@@ -112,5 +130,6 @@ fn one(context: &Context, command: Command) -> Result<Outcome> {
             print(String::from_utf8_lossy(&page));
             Ok(Outcome::Holds)
         }
+        _ => Err(Error::new(ErrorKind::Bug, "a command that prints nothing")),
     }
 }

@@ -35,6 +35,7 @@ const NEXT: [&str; 2] = ["nextInode", "nextChunk"];
 
 impl Served for JuiceFs {
     const COUNTED: (Kind, &'static str) = (Kind::Node, "inodes");
+    const HAS_STAMPS: bool = true;
     const TWO_IN_USE: &'static str = "both would hand out the same object names";
 
     fn source(place: &Place, context: &Context) -> Result<Box<dyn Source<Self>>> {
