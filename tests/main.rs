@@ -17,6 +17,7 @@ mod faults;
 mod fixtures;
 mod formats;
 mod kit;
+mod kylin;
 mod layouts;
 mod live;
 mod mariadb;

@@ -30,6 +30,10 @@ pub(crate) enum Store {
     Redis,
     Postgres,
     MariaDb,
+    /// A metastore of Kylin in PostgreSQL.
+    KylinPostgres,
+    /// A metastore of Kylin in MariaDB.
+    KylinMariaDb,
 }
 
 impl Who {

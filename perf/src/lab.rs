@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cases::Store;
+use crate::kylin::DATABASE;
 use crate::process::{self, Line, Ran};
 use crate::redis::{Programs, Redis};
 use crate::server::{Brand, Server};
@@ -87,6 +88,10 @@ pub(crate) struct Lab {
     redis: Option<Redis>,
     postgres: Option<Server>,
     mariadb: Option<Server>,
+    kylin_postgres: Option<Server>,
+    kylin_mariadb: Option<Server>,
+    /// What is known of the metastore.
+    kylin: Option<Moved>,
 }
 
 impl Lab {
@@ -95,7 +100,18 @@ impl Lab {
         let Volume { files, directories } = volume;
         let moved = Moved { rows: 0, digest: String::new() };
         let (folder_of, made) = (folder.to_owned(), Ran::lasting(0.0));
-        let mut lab = Self { tools, folder: folder_of, moved, made, redis: None, postgres: None, mariadb: None };
+        let mut lab = Self {
+            tools,
+            folder: folder_of,
+            moved,
+            made,
+            redis: None,
+            postgres: None,
+            mariadb: None,
+            kylin_postgres: None,
+            kylin_mariadb: None,
+            kylin: None,
+        };
         let synthetic = format!("synthetic://?files={files}&dirs={directories}&seed=7");
         eprintln!("making {synthetic}");
         let line = lab.metaferry().arg("load").arg(synthetic).arg(url(&lab.sqlite()));
@@ -118,6 +134,12 @@ impl Lab {
         if wanted.stores.contains(&Store::MariaDb) {
             lab.mariadb = Some(lab.filled(&mariadb::BRAND, "mariadb")?);
         }
+        if wanted.stores.contains(&Store::KylinPostgres) {
+            lab.kylin_postgres = Some(lab.metastore(&postgres::BRAND, files)?);
+        }
+        if wanted.stores.contains(&Store::KylinMariaDb) {
+            lab.kylin_mariadb = Some(lab.metastore(&mariadb::BRAND, files)?);
+        }
         if wanted.peers {
             lab.prepare_peers()?;
         }
@@ -128,6 +150,21 @@ impl Lab {
     fn filled(&self, brand: &'static Brand, folder: &str) -> Result<Server> {
         let server = Server::start(brand, &self.folder.join(folder))?;
         self.copy(["load".into(), self.archive().into(), server.empty("volume")?.into()], &self.folder)?;
+        Ok(server)
+    }
+
+    /// A server with a metastore of Kylin, of a fifth as many resources as the volume has files, of 10 KB each.
+    fn metastore(&mut self, brand: &'static Brand, files: u64) -> Result<Server> {
+        let server = Server::start(brand, &self.folder.join(format!("kylin-{}", brand.name)))?;
+        server.empty(DATABASE)?;
+        let synthetic = format!("synthetic-kylin://?resources={}&bytes=10000&seed=7", files / 5);
+        eprintln!("making {synthetic} in {}", brand.name);
+        let line = self.metaferry().arg("load").arg(synthetic).arg(server.metadata_url(DATABASE));
+        let (_, summary) = self.summary(line, &self.folder)?;
+        match &self.kylin {
+            None => self.kylin = Some(Moved::read(&summary, "tally")?),
+            Some(_) => self.check_kylin(&summary)?,
+        }
         Ok(server)
     }
 
@@ -176,10 +213,33 @@ impl Lab {
         self.mariadb.as_ref().context("no MariaDB server was wanted")
     }
 
+    /// The server of PostgreSQL that holds a metastore of Kylin.
+    pub(crate) fn kylin_postgres(&self) -> Result<&Server> {
+        self.kylin_postgres.as_ref().context("no metastore in PostgreSQL was wanted")
+    }
+
+    /// The same of MariaDB.
+    pub(crate) fn kylin_mariadb(&self) -> Result<&Server> {
+        self.kylin_mariadb.as_ref().context("no metastore in MariaDB was wanted")
+    }
+
+    /// How many rows the metastore has.
+    pub(crate) fn kylin_rows(&self) -> u64 {
+        self.kylin.as_ref().map_or(0, |moved| moved.rows)
+    }
+
+    /// Refuses a summary that does not tell the rows of the metastore.
+    pub(crate) fn check_kylin(&self, summary: &Value) -> Result<()> {
+        let moved = Moved::read(summary, "tally")?;
+        ensure!(Some(&moved) == self.kylin.as_ref(), "{moved:?}, where the metastore is {:?}", self.kylin);
+        Ok(())
+    }
+
     /// Waits until no server is busy with what the last run left it.
     pub(crate) fn settle(&self) -> Result<()> {
         self.redis.as_ref().map_or(Ok(()), Redis::settle)?;
-        self.postgres.iter().chain(&self.mariadb).try_for_each(Server::settle)
+        let servers = [&self.postgres, &self.mariadb, &self.kylin_postgres, &self.kylin_mariadb];
+        servers.into_iter().flatten().try_for_each(Server::settle)
     }
 
     pub(crate) fn metaferry(&self) -> Line {

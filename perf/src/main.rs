@@ -3,6 +3,7 @@
 
 mod cases;
 mod formats;
+mod kylin;
 mod lab;
 mod machine;
 mod mariadb;
@@ -30,6 +31,7 @@ use tempfile::TempDir;
 
 use cases::{GROUPS, Group};
 use formats::FORMATS;
+use kylin::KYLIN;
 use lab::{Lab, Tools, Volume, Wanted};
 use machine::Machine;
 use mariadb::MARIADB;
@@ -48,7 +50,8 @@ struct Args {
     /// What is measured
     #[arg(value_enum, default_value_t = Mode::Speed)]
     mode: Mode,
-    /// The number of names in the volume; memory runs on ten times as many too
+    /// The number of names in the volume, and five times as many as resources in a metastore of Kylin; memory runs on ten times as
+    /// many too
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=100_000_000))]
     files: u64,
     /// How often everything is run
@@ -128,7 +131,7 @@ impl Bench {
     fn new(args: Args) -> Result<Self> {
         let has_s3 = Tools::find()?.moto.is_some();
         let all = || {
-            let tables = [GROUPS, FORMATS, POSTGRES, MARIADB, REPOSITORY];
+            let tables = [GROUPS, FORMATS, POSTGRES, MARIADB, REPOSITORY, KYLIN];
             // Nothing else would be run where there is no such server.
             tables.into_iter().flatten().chain(if has_s3 { S3 } else { &[] })
         };

@@ -40,6 +40,7 @@ pub(crate) static BRAND: Brand = Brand {
         Ok(line.arg("--batch").arg("--skip-column-names").arg("--raw").arg("-e").arg(sql).arg(database))
     },
     url: |port, database| format!("mysql://root@(127.0.0.1:{port})/{database}"),
+    jdbc: ("mysql", "root"),
     home: "mysql",
     settle,
 };

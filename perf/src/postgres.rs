@@ -34,6 +34,7 @@ pub(crate) static BRAND: Brand = Brand {
         Ok(line.arg("-X").arg("-q").arg("-A").arg("-t").arg("-c").arg(sql).arg(database))
     },
     url: |port, database| format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable"),
+    jdbc: ("postgresql", "postgres"),
     home: "postgres",
     settle: |server| server.ask("postgres", "CHECKPOINT").map(drop),
 };

@@ -28,6 +28,8 @@ pub(crate) struct Brand {
     pub(crate) ask: fn(u16, &str, &str) -> Result<Line>,
     /// The address of a database, as JuiceFS and metaferry spell it.
     pub(crate) url: fn(u16, &str) -> String,
+    /// What JDBC calls it, and its user.
+    pub(crate) jdbc: (&'static str, &'static str),
     /// A database that is always there.
     pub(crate) home: &'static str,
     /// Writes out what is in memory alone.
@@ -82,6 +84,17 @@ impl Server {
     /// The address of a database, as JuiceFS and metaferry spell it.
     pub(crate) fn url(&self, database: &str) -> String {
         (self.brand.url)(self.port, database)
+    }
+
+    /// The metadata URL of a database, as Kylin spells it.
+    pub(crate) fn metadata_url(&self, database: &str) -> String {
+        let (driver, user) = self.brand.jdbc;
+        format!("kylin_metadata@jdbc,url=jdbc:{driver}://127.0.0.1:{}/{database},username={user},password=", self.port)
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        self.brand.name
     }
 
     /// A new empty database in place of one of that name.

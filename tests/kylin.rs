@@ -1,0 +1,12 @@
+//! Kylin's metastore on real servers, held against what Kylin's own tools were seen to do.
+
+mod commands;
+mod copies;
+mod deaths;
+mod maintenance;
+mod node;
+mod oracle;
+mod place;
+mod restore;
+mod typed;
+mod typed_copies;
