@@ -240,13 +240,12 @@ fn extent(session: &mut Session, placed: &Placed, condition: &str) -> Result<((i
 /// Cuts the numbers from the first to the last into ranges of about as many rows each, both ends among them.
 fn ranges((first, last): (i64, i64), rows: u64) -> Vec<((i64, i64), u64)> {
     let count = rows.div_ceil(ROWS);
-    let Some(width) = last.abs_diff(first).checked_div(count).map(|width| width.saturating_add(1)) else {
-        return Vec::new();
-    };
+    // From the first number of a range to its last: one less than are in it, which may be all there are.
+    let Some(step) = last.abs_diff(first).checked_div(count) else { return Vec::new() };
     let mut ranges = Vec::new();
     let mut from = first;
     let cut = (0..count).try_for_each(|_| {
-        let to = from.saturating_add_unsigned(width - 1).min(last);
+        let to = from.saturating_add_unsigned(step).min(last);
         ranges.push(((from, to), rows.div_ceil(count)));
         match to.checked_add(1) {
             Some(next) if next <= last => {
