@@ -1,6 +1,7 @@
 //! Kylin's metastore on real servers, held against what Kylin's own tools were seen to do.
 
 mod commands;
+mod conflicts;
 mod copies;
 mod deaths;
 mod maintenance;

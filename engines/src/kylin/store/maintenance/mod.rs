@@ -3,9 +3,6 @@
 
 mod epochs;
 
-#[cfg(test)]
-mod tests;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use metaferry_codecs::kylin::address::Dialect;
@@ -329,4 +326,31 @@ fn global(session: &mut Session, name: &str) -> Result<Option<Epoch>> {
 fn locked_global(session: &mut Session, name: &str) -> Result<Option<Epoch>> {
     let sql = format!("SELECT {COLUMNS} FROM {name} WHERE epoch_target = {} FOR UPDATE", session.literal(GLOBAL));
     Ok(session.ask(&sql)?.into_iter().next().map(Epoch::read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_ours_names_its_process_and_others_do_not() {
+        let process = Process { host: "a, process 1".to_owned(), id: 77 };
+        assert_eq!(process.reason(), "metastore tool: metaferry on a, process 1, process 77");
+        assert_eq!(Process::read(&process.reason()), Some(process));
+        for other in
+            ["", "metastore tool", "metastore tool: metaferry on a", "metastore tool: metaferry on a, process x"]
+        {
+            assert_eq!(Process::read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_guard_holds_one_epoch_of_one_owner() {
+        let row = |id: &str, owner: &str| {
+            Epoch::read(vec![Some(GLOBAL.to_vec()), Some(id.into()), Some(owner.into()), None, None])
+        };
+        let guard = Guard { epoch: 5, owner: "o:0000".to_owned() };
+        assert!(guard.holds(&row("5", "o:0000")));
+        assert!(!guard.holds(&row("6", "o:0000")) && !guard.holds(&row("5", "")));
+    }
 }

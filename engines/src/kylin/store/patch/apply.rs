@@ -85,11 +85,11 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>) -> Result<Vec<Confl
     let told = applying.run(&models)?;
     if told.count > 0 {
         session.rollback()?;
-        return Ok(told.conflicts());
+    } else {
+        session.commit()?;
     }
-    session.commit()?;
     staging.session.close();
-    Ok(Vec::new())
+    Ok(told.conflicts())
 }
 
 impl Applying<'_> {
@@ -127,10 +127,7 @@ impl Applying<'_> {
 
     fn keep_out_others(&mut self) -> Result<()> {
         for sql in self.sql.lock(&self.within()) {
-            match &mut self.session {
-                Session::Postgres(session) => session.run(&sql)?,
-                Session::Mysql(session) => session.run(&sql)?,
-            }
+            self.session.run(&sql)?;
         }
         if let Session::Postgres(session) = &mut self.session {
             // Keys and versions of all rows are to be joined without a detour over its disk.
