@@ -353,7 +353,7 @@ fn mariadb_is_dumped_at_one_point_in_time_by_its_binary_log() {
 
 #[test]
 fn mariadb_is_dumped_at_one_point_in_time_under_locks_of_its_tables() {
-    mariadb_while_written(&[], &["LOCK TABLES ON live.*"], "the volume's tables were locked");
+    mariadb_while_written(&[], &["LOCK TABLES ON live.*"], "the tables were locked");
 }
 
 #[test]

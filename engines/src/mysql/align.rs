@@ -131,7 +131,7 @@ fn together(
     let tables = format!("LOCK TABLES {} READ", tables.join(" READ, "));
     let server_lock = "FLUSH TABLES WITH READ LOCK".to_owned();
     let rungs = [
-        (server.locks_tables(), tables, "the volume's tables were", "; what deadlocked with that, clients do again"),
+        (server.locks_tables(), tables, "the tables were", "; what deadlocked with that, clients do again"),
         (server.locks_itself(), server_lock, "the whole server was", ""),
     ];
     for (_, lock, what, besides) in rungs.iter().filter(|(is_known, ..)| *is_known) {

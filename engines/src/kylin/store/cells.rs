@@ -192,3 +192,82 @@ fn put_mysql(form: Form, cells: &[Cell<'_>], out: &mut Vec<u8>) {
     }
     out.push(if is_file { b'\n' } else { b')' });
 }
+
+#[cfg(test)]
+mod tests {
+    use metaferry_codecs::kylin::Layout;
+    use metaferry_codecs::kylin::types::MetadataType;
+
+    use super::super::tables::{Role, table};
+    use super::*;
+
+    fn made(name: &str, content: &str) -> Result<Vec<Cell<'static>>, String> {
+        let found = MetadataType::named(name.as_bytes()).unwrap();
+        let columns: Vec<_> = table(Layout::Typed, Role::Typed(found)).unwrap().filled().collect();
+        filled(&columns, content.as_bytes(), Dialect::Mysql).map_err(|Unfit(why)| why)
+    }
+
+    fn text(bytes: &str) -> Cell<'static> {
+        Cell::Text(Cow::Owned(bytes.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn columns_are_filled_from_content() {
+        let model = r#"{ "alias" : "m\u0031", "uuid":"u", "project" : "p", "x":{"alias":"other"}, "alias":"m2" }"#;
+        assert_eq!(made("MODEL", model), Ok(vec![text("u"), text("p"), text("m2")]));
+        assert_eq!(
+            made("LAYOUT_DETAILS", r#"{"uuid":"u","project":"p","dataflow":"d","layout":20001}"#),
+            Ok(vec![text("u"), text("p"), text("d"), text("20001")])
+        );
+        assert_eq!(
+            made("JOB_STATS", r#"{"uuid":"u","project":"p","date":-1}"#),
+            Ok(vec![text("u"), text("p"), Cell::Long(-1)])
+        );
+        let column = made("COMPUTE_COLUMN", r#"{"uuid":"u","project":"p","columnName":"c","datatype":null}"#).unwrap();
+        assert_eq!(column[2..4], [text("c"), Cell::Null]);
+        assert_eq!(column[9], Cell::Int(0), "what is not said is counted as none");
+        assert_eq!(made("USER_GROUP", r#"{"uuid":"u"}"#), Ok(vec![text("u"), Cell::Null]));
+    }
+
+    #[test]
+    fn a_value_that_is_needed_or_does_not_fit_is_named() {
+        for (name, content, why) in [
+            ("MODEL", "not json", "no \"uuid\""),
+            ("MODEL", "", "no \"uuid\""),
+            ("MODEL", r#"{"uuid":"u","alias":"a","project":"p""#, "no \"uuid\""),
+            ("MODEL", r#"{"uuid":"u","alias":{"a":1},"project":"p"}"#, "no \"alias\""),
+            ("MODEL", r#"{"uuid":"u","alias":"a"}"#, "no \"project\""),
+            ("JOB_STATS", r#"{"uuid":"u","project":"p","date":"x"}"#, "no number"),
+            ("COMPUTE_COLUMN", r#"{"uuid":"u","project":"p","referenceCount":5000000000}"#, "no number"),
+            ("USER_INFO", r#"{"uuid":"u","username":"😀"}"#, "three bytes"),
+            ("USER_INFO", r#"{"uuid":"0123456789012345678901234567890123456","username":"a"}"#, "37 characters"),
+        ] {
+            let told = made(name, content).unwrap_err();
+            assert!(told.contains(why), "{name} {content}: {told}");
+        }
+        let columns: Vec<_> = table(Layout::Flat, Role::Resources).unwrap().columns.iter().collect();
+        let nul = Cell::Text(Cow::Borrowed(&b"/a\0"[..]));
+        assert!(check(columns[0], &nul, Dialect::Postgres).is_err() && check(columns[0], &nul, Dialect::Mysql).is_ok());
+    }
+
+    fn row() -> [Cell<'static>; 6] {
+        let bytes = Cell::Bytes(Cow::Borrowed(&b"\t\\\0'"[..]));
+        [text("k'"), bytes, Cell::Null, Cell::Long(-2), Cell::Int(3), Cell::Flag(true)]
+    }
+
+    #[test]
+    fn rows_are_encoded_as_their_database_takes_them() {
+        let encoded = |encoding| {
+            let mut out = Vec::new();
+            put(encoding, &row(), &mut out).unwrap();
+            out
+        };
+        assert_eq!(encoded(Encoding::Mysql(Form::File)), b"k'\t\\t\\\\\\0'\t\\N\t-2\t3\t1\n");
+        assert_eq!(encoded(Encoding::Mysql(Form::Values)), b"(CONVERT(X'6b27' USING utf8mb4),X'095c0027',NULL,-2,3,1)");
+        let expected = [
+            &b"\0\x06\0\0\0\x02k'\0\0\0\x04\t\\\0'\xff\xff\xff\xff"[..],
+            b"\0\0\0\x08\xff\xff\xff\xff\xff\xff\xff\xfe\0\0\0\x04\0\0\0\x03\0\0\0\x01\x01",
+        ];
+        assert_eq!(encoded(Encoding::Copy), expected.concat());
+    }
+}

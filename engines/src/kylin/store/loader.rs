@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use metaferry_codecs::kylin::{Audit, Batch, Kylin, Layout, Resource, content, key};
+use metaferry_codecs::kylin::content::Storer;
+use metaferry_codecs::kylin::{Audit, Batch, Kylin, Layout, Resource, key};
 use metaferry_pipeline::{Error, ErrorKind, Loader, Result};
 
 use super::cells::{Cell, Encoding, Unfit, check, filled, put};
@@ -21,6 +22,12 @@ const HELD: usize = 3;
 
 /// A worker's hand on a target.
 pub(super) struct KylinLoader {
+    storer: Storer,
+    outgoing: Outgoing,
+}
+
+/// Rows on their way to a target's tables.
+struct Outgoing {
     session: Session,
     shared: Arc<Shared>,
     made: Option<Arc<Located>>,
@@ -101,21 +108,20 @@ fn load_data(name: &str, columns: &[&Column]) -> String {
     )
 }
 
+/// Text that may be absent, which is empty here.
+fn text_or_null(bytes: &[u8]) -> Cell<'_> {
+    if bytes.is_empty() { Cell::Null } else { Cell::Text(Cow::Borrowed(bytes)) }
+}
+
 impl KylinLoader {
     pub(super) fn new(shared: &Arc<Shared>) -> Result<Self> {
         let (session, shared) = (shared.session()?, Arc::clone(shared));
-        Ok(Self { session, shared, made: None, stretches: BTreeMap::new(), held: 0 })
-    }
-
-    /// The tables of a layout; those of another one are refused.
-    fn made(&mut self, layout: Layout) -> Result<Arc<Located>> {
-        match &self.made {
-            Some(made) if made.layout == layout => Ok(Arc::clone(made)),
-            _ => Ok(Arc::clone(self.made.insert(self.shared.make(layout, &mut self.session)?))),
-        }
+        let outgoing = Outgoing { session, shared, made: None, stretches: BTreeMap::new(), held: 0 };
+        Ok(Self { storer: Storer::default(), outgoing })
     }
 
     fn resource(&mut self, row: &Resource) -> Result<()> {
+        let Self { storer, outgoing } = self;
         let layout = Layout::of_key(&row.key);
         let at = || String::from_utf8_lossy(&row.key).into_owned();
         key::check(layout, &row.key).map_err(|error| Error::unsupported(error.to_string()))?;
@@ -126,38 +132,51 @@ impl KylinLoader {
                 (Role::Typed(found), row.key.get(found.name.len() + 1..).unwrap_or_default())
             }
         };
-        let stored = content::store(&row.content, self.shared.compresses);
-        let cells =
-            vec![Cell::Text(Cow::Borrowed(name)), Cell::Bytes(stored), Cell::Long(row.ts), Cell::Long(row.mvcc)];
-        let made = self.made(layout)?;
-        self.add(&made, role, (cells, &row.content), &at)
+        let stored = storer.store(&row.content, outgoing.shared.compresses);
+        let cells = vec![
+            Cell::Text(Cow::Borrowed(name)),
+            Cell::Bytes(Cow::Borrowed(stored)),
+            Cell::Long(row.ts),
+            Cell::Long(row.mvcc),
+        ];
+        let made = outgoing.made(layout)?;
+        outgoing.add(&made, role, (cells, &row.content), &at)
     }
 
     fn entry(&mut self, row: &Audit) -> Result<()> {
+        let Self { storer, outgoing } = self;
         let at = || format!("change log id {}", row.id);
-        let made = match self.shared.made() {
+        let made = match outgoing.shared.made() {
             Some(made) => made,
-            None => self.made(Layout::of_key(&row.key))?,
+            None => outgoing.made(Layout::of_key(&row.key))?,
         };
         let id = i64::try_from(row.id).map_err(|_| Error::unsupported(format!("{}: it is too large", at())))?;
-        self.shared.last_id.fetch_max(id, Ordering::Relaxed);
-        let text = |bytes: &'_ Vec<u8>| Cell::Text(Cow::Owned(bytes.clone()));
-        let or_null = |bytes: &Vec<u8>| if bytes.is_empty() { Cell::Null } else { text(bytes) };
-        let stored = row.content.as_ref().map(|plain| content::store(plain, self.shared.compresses).into_owned());
+        outgoing.shared.last_id.fetch_max(id, Ordering::Relaxed);
+        let stored = row.content.as_ref().map(|plain| storer.store(plain, outgoing.shared.compresses));
         let mut cells = vec![
             Cell::Long(id),
-            text(&row.key),
-            stored.map_or(Cell::Null, |stored| Cell::Bytes(Cow::Owned(stored))),
+            Cell::Text(Cow::Borrowed(&row.key)),
+            stored.map_or(Cell::Null, |stored| Cell::Bytes(Cow::Borrowed(stored))),
             Cell::Long(row.ts),
             row.mvcc.map_or(Cell::Null, Cell::Long),
-            or_null(&row.unit),
-            row.operator.as_ref().map_or(Cell::Null, text),
-            or_null(&row.instance),
+            text_or_null(&row.unit),
+            row.operator.as_ref().map_or(Cell::Null, |operator| Cell::Text(Cow::Borrowed(operator))),
+            text_or_null(&row.instance),
         ];
         if made.layout == Layout::Typed {
-            cells.extend([or_null(&row.model), or_null(&row.project), Cell::Flag(row.patch != 0)]);
+            cells.extend([text_or_null(&row.model), text_or_null(&row.project), Cell::Flag(row.patch != 0)]);
         }
-        self.add(&made, Role::Log, (cells, b""), &at)
+        outgoing.add(&made, Role::Log, (cells, b""), &at)
+    }
+}
+
+impl Outgoing {
+    /// The tables of a layout; those of another one are refused.
+    fn made(&mut self, layout: Layout) -> Result<Arc<Located>> {
+        match &self.made {
+            Some(made) if made.layout == layout => Ok(Arc::clone(made)),
+            _ => Ok(Arc::clone(self.made.insert(self.shared.make(layout, &mut self.session)?))),
+        }
     }
 
     /// Adds a row to those of its table, behind its first cells those that its content fills.
@@ -221,10 +240,10 @@ impl Loader<Kylin> for KylinLoader {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        let Self { stretches, session, shared, .. } = &mut *self;
+        let Outgoing { stretches, session, shared, .. } = &mut self.outgoing;
         let left = stretches.values_mut().filter(|stretch| stretch.rows > 0);
         left.into_iter().try_for_each(|stretch| stretch.send(shared.encoding, session))?;
-        self.session.close();
+        self.outgoing.session.close();
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Rows of a metastore as they come, made resources and entries of the change log: content plain, in batches of bounded size.
 
 use metaferry_codecs::Error;
-use metaferry_codecs::kylin::{Audit, Batch, Kylin, Resource, content};
+use metaferry_codecs::kylin::content::{BOUND, Opener};
+use metaferry_codecs::kylin::{Audit, Batch, Kylin, Resource};
 use metaferry_pipeline::{Emit, Result};
 
 use super::session::Fetched;
@@ -16,6 +17,7 @@ const BATCH_ROWS: usize = 1024;
 pub(super) struct Rows<'o, R> {
     rows: Vec<R>,
     bytes: usize,
+    opener: Opener,
     out: &'o mut dyn Emit<Kylin>,
 }
 
@@ -24,7 +26,7 @@ where
     Batch: From<Vec<R>>,
 {
     pub(super) fn new(out: &'o mut dyn Emit<Kylin>) -> Self {
-        Self { rows: Vec::new(), bytes: 0, out }
+        Self { rows: Vec::new(), bytes: 0, opener: Opener::default(), out }
     }
 
     fn add(&mut self, row: R, bytes: usize) -> Result<()> {
@@ -52,7 +54,7 @@ where
 impl Rows<'_, Resource> {
     /// Takes a row of [`super::select::resources`]; `before` is what its key has in front in Kylin's own words.
     pub(super) fn resource(&mut self, before: &[u8], cells: &Fetched<'_>) -> Result<()> {
-        match resource(before, cells) {
+        match resource(&mut self.opener, before, cells) {
             Ok(row) => {
                 let bytes = size_of::<Resource>() + row.key.len() + row.content.len();
                 self.add(row, bytes)
@@ -65,7 +67,7 @@ impl Rows<'_, Resource> {
 impl Rows<'_, Audit> {
     /// Takes a row of [`super::select::entries`].
     pub(super) fn entry(&mut self, cells: &Fetched<'_>) -> Result<()> {
-        match entry(cells) {
+        match entry(&mut self.opener, cells) {
             Ok(row) => {
                 let bytes = size_of::<Audit>() + row.key.len() + row.content.as_ref().map_or(0, Vec::len);
                 self.add(row, bytes)
@@ -80,26 +82,26 @@ fn place(before: &[u8], cells: &Fetched<'_>) -> String {
     format!("{}{}", String::from_utf8_lossy(before), String::from_utf8_lossy(key))
 }
 
-fn resource(before: &[u8], cells: &Fetched<'_>) -> Result<Resource, Error> {
+fn resource(opener: &mut Opener, before: &[u8], cells: &Fetched<'_>) -> Result<Resource, Error> {
     let key = bytes(cells, 0)?.ok_or_else(|| Error::malformed("key", "it is NULL"))?;
     let stored = bytes(cells, 1)?.ok_or_else(|| Error::malformed("content", "it is NULL, which Kylin cannot read"))?;
     Ok(Resource {
         key: [before, key].concat(),
-        content: content::plain(stored, content::BOUND)?.into_owned(),
+        content: opener.plain(stored, BOUND)?.to_vec(),
         // As Kylin reads a number that is NULL.
         ts: integer(cells, 2)?.unwrap_or_default(),
         mvcc: integer(cells, 3)?.unwrap_or_default(),
     })
 }
 
-fn entry(cells: &Fetched<'_>) -> Result<Audit, Error> {
+fn entry(opener: &mut Opener, cells: &Fetched<'_>) -> Result<Audit, Error> {
     let text = |index| Ok::<_, Error>(bytes(cells, index)?.unwrap_or_default().to_vec());
     let stored = bytes(cells, 2)?;
     let id = integer(cells, 0)?.and_then(|id| u64::try_from(id).ok());
     Ok(Audit {
         id: id.ok_or_else(|| Error::malformed("id", "it is no number from 0 on"))?,
         key: text(1)?,
-        content: stored.map(|stored| content::plain(stored, content::BOUND)).transpose()?.map(Into::into),
+        content: stored.map(|stored| opener.plain(stored, BOUND).map(<[u8]>::to_vec)).transpose()?,
         ts: integer(cells, 3)?.unwrap_or_default(),
         mvcc: integer(cells, 4)?,
         unit: text(5)?,

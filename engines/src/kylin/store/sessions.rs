@@ -70,7 +70,10 @@ fn names(located: &Located) -> Result<Vec<String>> {
 
 fn of_postgres(readers: together::Readers) -> Readers {
     let together::Readers { sessions, alone } = readers;
-    let how = alone.unwrap_or_else(|| format!("{} readers see one point in time", sessions.len()));
+    let how = alone.unwrap_or_else(|| match sessions.len() {
+        1 => "one reader".to_owned(),
+        count => format!("{count} readers see one point in time"),
+    });
     let cost = "servers of Kylin are not held up; VACUUM keeps what it could remove until it is read";
     Readers { sessions: sessions.into_iter().map(Session::Postgres).collect(), how: format!("{how}; {cost}") }
 }

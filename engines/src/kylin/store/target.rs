@@ -12,7 +12,7 @@ use metaferry_pipeline::{Error, ErrorKind, Result, Stop, stage};
 use super::address::{Server, StoreAddress};
 use super::cells::Encoding;
 use super::session::Session;
-use super::tables::{Found, Located, Role, Table, folded, locate, quoted, tables};
+use super::tables::{Found, Located, Role, Table, folded, locate, mark, quoted, tables};
 use crate::mysql::cells::Form;
 use crate::sql::marks::in_doubt;
 use crate::{mysql, postgres};
@@ -273,11 +273,6 @@ impl Drop for Leftovers {
         };
         drop(clear());
     }
-}
-
-/// The table that marks a target until a load into it is committed.
-fn mark(identifier: &str) -> String {
-    format!("{identifier}_metaferry")
 }
 
 fn lock(session: &mut Session, identifier: &str) -> Result<Lock> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use metaferry_codecs::kylin::address::Dialect;
-use metaferry_codecs::kylin::content;
+use metaferry_codecs::kylin::content::Storer;
 use metaferry_pipeline::{Error, ErrorKind, Result};
 
 use super::super::cells::{Cell, Encoding, Unfit, check, filled, put};
@@ -88,12 +88,12 @@ impl TooLarge {
 impl Rules {
     /// Encodes rows one behind the other.
     pub(super) fn encode(&self, rows: Vec<Row>) -> Result<Encoded> {
-        let mut encoded = Encoded::default();
-        rows.into_iter().try_for_each(|row| self.one(row, &mut encoded))?;
+        let (mut encoded, mut storer) = (Encoded::default(), Storer::default());
+        rows.into_iter().try_for_each(|row| self.one(row, &mut storer, &mut encoded))?;
         Ok(encoded)
     }
 
-    fn one(&self, row: Row, to: &mut Encoded) -> Result<()> {
+    fn one(&self, row: Row, storer: &mut Storer, to: &mut Encoded) -> Result<()> {
         let Row { target, op, key: whole, mvcc, number, content } = row;
         let target = self.targets.all.get(target).ok_or_else(|| lost(&whole))?;
         let refused = |unfit| refused(&whole, unfit);
@@ -103,8 +103,8 @@ impl Rules {
         if let Some(filled) = &filled {
             self.look(target, &whole, filled, to)?;
         }
-        let stored = content.as_ref().map(|plain| content::store(plain, self.is_compressed));
-        if self.is_too_large(&whole, stored.as_deref(), to) {
+        let stored = content.as_ref().map(|plain| storer.store(plain, self.is_compressed));
+        if self.is_too_large(&whole, stored, to) {
             return Ok(());
         }
         let long = |number: Option<i64>| number.map_or(Cell::Null, Cell::Long);
@@ -114,7 +114,7 @@ impl Rules {
             Cell::Long(op.number().into()),
             long(mvcc),
             long(i64::try_from(number).ok()),
-            stored.map_or(Cell::Null, Cell::Bytes),
+            stored.map_or(Cell::Null, |stored| Cell::Bytes(Cow::Borrowed(stored))),
         ];
         cells.extend(filled.into_iter().flatten().map(as_text));
         cells.resize(FIXED.len() + self.targets.most_filled(), Cell::Null);

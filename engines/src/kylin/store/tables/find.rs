@@ -7,8 +7,8 @@ use metaferry_codecs::kylin::types::MetadataType;
 use metaferry_pipeline::{Error, Result};
 use sqlx::Row as _;
 
-use super::ddl::quoted;
-use super::{FLAT_COLUMNS, Role, TYPED_COLUMNS, Table, tables};
+use super::ddl::{folded, quoted};
+use super::{FLAT_COLUMNS, Role, TYPED_COLUMNS, Table, mark, tables};
 use crate::mysql::session::cell;
 use crate::postgres::failure;
 use crate::{mysql, postgres};
@@ -163,6 +163,10 @@ pub(crate) fn locate(dialect: Dialect, identifier: &str, found: &[Found]) -> Res
         }
         Some(flat) if flat.has(FLAT_COLUMNS[3]) => Layout::Flat,
         _ if is_typed => Layout::Typed,
+        _ if found.iter().any(|found| found.table == folded(dialect, &mark(identifier))) => {
+            let what = format!("there is no metastore {identifier} in it: a load into it was cut off, or is under way");
+            return Err(Error::config(what).hint("wait for it, or load it again: what was left is cleared then"));
+        }
         _ => {
             return Err(Error::config(format!("there is no metastore {identifier} in it"))
                 .hint("look at the identifier, which stands before the @, and at database, schema and rights"));

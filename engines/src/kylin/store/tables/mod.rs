@@ -119,6 +119,11 @@ impl Table {
     }
 }
 
+/// The table that marks a target until a load into it is committed; what is loaded bears its name with a number behind it.
+pub(crate) fn mark(identifier: &str) -> String {
+    format!("{identifier}_metaferry")
+}
+
 /// The tables of a layout: those of resources first, in the order of [`MetadataType::all`], then change log and epochs.
 pub(crate) fn tables(layout: Layout) -> &'static [Table] {
     static FLAT: LazyLock<Vec<Table>> = LazyLock::new(|| vec![resources(), log(Layout::Flat), epochs()]);
