@@ -11,10 +11,17 @@ use metaferry_codecs::kylin::key::{self, GLOBAL, Owner};
 use metaferry_codecs::kylin::{Layout, Resource};
 use metaferry_codecs::system::Finding;
 use metaferry_pipeline::{Error, ErrorKind, Findings, Result, Stop};
+use rustix::fs::fstatfs;
 
 use super::sums::Sums;
 use super::tree::shown;
 use crate::feed::held;
+
+/// File systems that tell whoever syncs all of one what was lost of any file: ext, XFS, Btrfs, tmpfs, F2FS, ZFS, bcachefs, and
+/// overlays, which containers lay over one of those. Those on a network or in user space may tell it when a file is closed,
+/// and then nobody.
+const TELLS_LATER: [u32; 8] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1, 0xCA45_1A4E, 0x794C_7630];
 
 /// What the loaders of one backup share.
 pub(super) struct Shared {
@@ -25,6 +32,8 @@ pub(super) struct Shared {
     /// How many loaders have not finished.
     pub(super) open: AtomicUsize,
     pub(super) stop: Stop,
+    /// Whether each file is made durable by itself, because nobody would be told of those that the file system loses later.
+    pub(super) syncs_each: bool,
 }
 
 /// What was written.
@@ -67,8 +76,8 @@ impl Booked {
         let mut findings = Findings::default();
         let (count, first) = &self.empty;
         if is_zip && *count > 0 {
-            let text =
-                format!("{count} resources have no content, such as {}: Kylin itself writes no such zip", shown(first));
+            let have = if *count == 1 { "resource has" } else { "resources have" };
+            let text = format!("{count} {have} no content, such as {}: Kylin itself writes no such zip", shown(first));
             findings.found(Finding { sort: "resource without content", text, mendable: false });
         }
         let is_project = |folder: &&Vec<u8>| folder.as_slice() != GLOBAL && folder.as_slice() != b"UUID";
@@ -92,7 +101,15 @@ pub(super) fn image_key(layout: Layout) -> &'static [u8] {
 
 impl Shared {
     pub(super) fn new(top: Arc<OwnedFd>, stop: &Stop) -> Self {
-        Self { top, layout: OnceLock::new(), booked: Mutex::default(), open: AtomicUsize::new(0), stop: stop.clone() }
+        let syncs_each = !fstatfs(&*top).is_ok_and(|found| TELLS_LATER.contains(&(found.f_type as u32)));
+        Self {
+            top,
+            layout: OnceLock::new(),
+            booked: Mutex::default(),
+            open: AtomicUsize::new(0),
+            stop: stop.clone(),
+            syncs_each,
+        }
     }
 
     /// Where the file of a resource lies, from the top of the backup.

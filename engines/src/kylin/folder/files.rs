@@ -32,10 +32,10 @@ struct Stretch {
     stamp: u128,
 }
 
+/// Without the number of the inode, which some file systems make up anew.
 fn stamp(key: &[u8], stat: &Stat) -> u128 {
     let mut seen = key.to_vec();
     seen.push(0);
-    seen.extend(stat.st_ino.to_le_bytes());
     seen.extend(stat.st_size.to_le_bytes());
     for (seconds, nanos) in [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)] {
         seen.extend(seconds.to_le_bytes());

@@ -1,5 +1,5 @@
-//! A loader: writes resources as files, below folders that are held open. It waits for no disk: the commit makes all of them
-//! durable at once.
+//! A loader: writes resources as files, below folders that are held open. On a disk of this machine it waits for none of
+//! them: the commit makes all durable at once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -40,7 +40,8 @@ impl FolderLoader {
         self.enter(folder, &row.key)?;
         let top = self.shared.top.as_fd();
         let folder = self.folders.get(folder).map_or(top, |folder| folder.as_fd());
-        write_file(folder, name, row).map_err(|cause| refused(folder, name, &row.key, cause))?;
+        write_file(folder, name, row, self.shared.syncs_each)
+            .map_err(|cause| refused(folder, name, &row.key, cause))?;
         self.booked.book(row);
         Ok(())
     }
@@ -75,10 +76,11 @@ impl FolderLoader {
 }
 
 /// The file of a resource, with its time.
-fn write_file(folder: BorrowedFd<'_>, name: &[u8], row: &Resource) -> std::io::Result<()> {
+fn write_file(folder: BorrowedFd<'_>, name: &[u8], row: &Resource, syncs: bool) -> std::io::Result<()> {
     let mut file = File::from(openat(folder, name, NEW, FILE_MODE)?);
     file.write_all(&row.content)?;
-    Ok(futimens(&file, &times(row.ts))?)
+    futimens(&file, &times(row.ts))?;
+    if syncs { file.sync_all() } else { Ok(()) }
 }
 
 /// When a resource was written, in milliseconds since 1970.
@@ -152,5 +154,5 @@ pub(super) fn write_image(shared: &Arc<Shared>, layout: Layout, content: Vec<u8>
     let name = path.get(folder.len()..).unwrap_or_default();
     let folder = last.folders.get(folder).map_or(shared.top.as_fd(), |folder| folder.as_fd());
     let row = Resource { key, content, ts: millis, mvcc: 0 };
-    write_file(folder, name, &row).map_err(|cause| refused(folder, name, &row.key, cause))
+    write_file(folder, name, &row, shared.syncs_each).map_err(|cause| refused(folder, name, &row.key, cause))
 }

@@ -213,7 +213,7 @@ fn what_is_too_long_is_refused_before_it_is_read() {
 
 #[test]
 fn what_changes_while_it_is_read_is_an_error() {
-    let changes: [fn(&Path); 6] = [
+    let changes: [fn(&Path); 8] = [
         |from| fs::write(from.join("p1/execute/job"), "more").unwrap(),
         |from| fs::write(from.join("p1/table/DEFAULT.T1.json"), b"{\"name\":\"T2\"}").unwrap(),
         |from| fs::remove_file(from.join("p1/table/DEFAULT.T1.json")).unwrap(),
@@ -222,6 +222,14 @@ fn what_changes_while_it_is_read_is_an_error() {
         |from| {
             fs::remove_file(from.join("p1/execute/job")).unwrap();
             symlink("/etc/hostname", from.join("p1/execute/job")).unwrap();
+        },
+        |from| {
+            fs::remove_file(from.join("p1/execute/job")).unwrap();
+            fifo(&from.join("p1/execute/job"));
+        },
+        |from| {
+            fs::rename(from.join("p1/table"), from.join("../table")).unwrap();
+            symlink("../../table", from.join("p1/table")).unwrap();
         },
     ];
     for (number, change) in changes.iter().enumerate() {

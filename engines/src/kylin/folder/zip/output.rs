@@ -101,7 +101,8 @@ impl ZipOutput {
                 return Err(std::io::Error::other("its directory was cut off"));
             }
             self.out.write_all(&end)?;
-            self.out.flush()
+            self.out.flush()?;
+            self.out.get_ref().sync_all()
         };
         write().map_err(|cause| failed(&self.name, cause))
     }
