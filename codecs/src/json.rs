@@ -66,8 +66,8 @@ fn plain_ahead(bytes: [u8; 8]) -> usize {
     let word = u64::from_le_bytes(bytes);
     // The highest bit of the lowest byte that is less is set, and none below it.
     let less = |word: u64, than: u64| word.wrapping_sub(EACH * than) & !word;
-    let is = |byte: u8| less(word ^ EACH * u64::from(byte), 1);
-    let escaped = (less(word, 0x20) | is(b'"') | is(b'\\') | is(0x7f)) & EACH * 0x80;
+    let is = |byte: u8| less(word ^ (EACH * u64::from(byte)), 1);
+    let escaped = (less(word, 0x20) | is(b'"') | is(b'\\') | is(0x7f)) & (EACH * 0x80);
     escaped.trailing_zeros() as usize / 8
 }
 
