@@ -51,7 +51,7 @@ pub(crate) static KYLIN: &[Group] = &[
         stores: &[Store::KylinMariaDb],
         cases: &[
             ours(Goal::Seconds(15.0), |lab, folder| backup(lab, MARIADB, folder)),
-            server("mariadb-dump --tab=…", |lab, folder| {
+            server("mariadb-dump --quick", |lab, folder| {
                 let line = MARIADB(lab)?.program("mariadb-dump")?.arg("--single-transaction").arg("--quick");
                 weighed(&line.arg(format!("--result-file={}", folder.join("dump").display())).arg(DATABASE), folder)
             }),

@@ -7,7 +7,7 @@ use metaferry_pipeline::spill::SpillDir;
 use metaferry_pipeline::{About, Emit, Partition, Scope, Snapshot};
 use metaferry_pipeline::{Error, ErrorKind, Guarantee, KindSet, Monitor, Result, Sink, Source, Stop, copy, verify};
 
-use super::kit::{LONG_AGO, Store, in_both, read};
+use super::stores::{LONG_AGO, Store, in_both, read};
 use crate::kit::sql::both;
 
 const ID: &str = "kylin_metadata";

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use metaferry_engines::kylin::store::StoreAddress;
 
+use super::schema;
 use crate::kit::mariadb::MariaDb;
 use crate::kit::postgres::Postgres;
 
@@ -18,40 +19,6 @@ pub(crate) struct Place<'s> {
     pub(crate) server: &'s Server,
     pub(crate) database: String,
 }
-
-/// The tables of the flat layout: resources, log, epochs.
-const FLAT: [&str; 2] = [
-    "CREATE TABLE k (META_TABLE_KEY varchar(255) COLLATE \"C\" PRIMARY KEY, META_TABLE_CONTENT bytea, \
-     META_TABLE_TS bigint, META_TABLE_MVCC bigint); \
-     CREATE TABLE k_audit_log (id bigserial PRIMARY KEY, meta_key varchar(255) COLLATE \"C\", meta_content bytea, \
-     meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), operator varchar(200), instance varchar(100)); \
-     CREATE INDEX k_audit_log_meta_key_meta_mvcc_index ON k_audit_log (meta_key, meta_mvcc);",
-    "CREATE TABLE k (META_TABLE_KEY varchar(255) COLLATE utf8_bin PRIMARY KEY, META_TABLE_CONTENT longblob, \
-     META_TABLE_TS bigint, META_TABLE_MVCC bigint) ENGINE=InnoDB DEFAULT CHARSET=utf8; \
-     CREATE TABLE k_audit_log (id bigint AUTO_INCREMENT PRIMARY KEY, meta_key varchar(255) COLLATE utf8_bin, \
-     meta_content longblob, meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), operator varchar(200), \
-     instance varchar(100), INDEX k_audit_log_meta_key_meta_mvcc_index (meta_key, meta_mvcc)) ENGINE=InnoDB DEFAULT CHARSET=utf8;",
-];
-
-/// The table of epochs.
-const EPOCHS: [&str; 2] = [
-    "CREATE TABLE k_epoch (epoch_id int, epoch_target varchar(255) PRIMARY KEY, current_epoch_owner varchar(2000), \
-     last_epoch_renew_time bigint, server_mode varchar(10), maintenance_mode_reason varchar(5000), mvcc bigint, \
-     reserved_field_1 varchar(50), reserved_field_2 bytea, reserved_field_3 bytea)",
-    "CREATE TABLE k_epoch (epoch_id int, epoch_target varchar(255) PRIMARY KEY, current_epoch_owner varchar(2000), \
-     last_epoch_renew_time bigint, server_mode varchar(10), maintenance_mode_reason varchar(5000), mvcc bigint, \
-     reserved_field_1 varchar(50), reserved_field_2 longblob, reserved_field_3 longblob) ENGINE=InnoDB DEFAULT CHARSET=utf8",
-];
-
-/// Columns of a table of the typed layout, of its own and in its unique keys.
-const TYPED: [(&str, &str, &str); 6] = [
-    ("project", "name varchar(255) NOT NULL,", ", UNIQUE (name)"),
-    ("system", "name varchar(255) NOT NULL,", ", UNIQUE (name)"),
-    ("user_info", "username varchar(255) NOT NULL,", ", UNIQUE (username)"),
-    ("model", "project varchar(255) NOT NULL, alias varchar(255) NOT NULL,", ", UNIQUE (project, alias)"),
-    ("table_info", "project varchar(255) NOT NULL, name varchar(255), db_name varchar(255),", ""),
-    ("job_stats", "project varchar(255) NOT NULL, time_of_day bigint NOT NULL,", ""),
-];
 
 impl Server {
     pub(crate) fn both() -> [Self; 2] {
@@ -104,41 +71,19 @@ impl Server {
         Place { server: self, database: database.to_owned() }
     }
 
-    /// A new metastore of the flat layout, with its epochs.
+    /// A new metastore of the flat layout.
     pub(crate) fn flat(&self, database: &str) -> Place<'_> {
-        let place = self.empty(database);
-        place.run(self.pick(FLAT));
-        place.run(self.pick(EPOCHS));
-        place
+        self.made(database, schema::flat)
     }
 
     /// A new metastore of the typed layout, with the tables of some types.
     pub(crate) fn typed(&self, database: &str) -> Place<'_> {
+        self.made(database, schema::typed)
+    }
+
+    fn made(&self, database: &str, statements: fn(&str, bool) -> String) -> Place<'_> {
         let place = self.empty(database);
-        let [id, uuid, bytes, options] = self.pick([
-            ["bigserial", "char(36) COLLATE \"C\"", "bytea", ""],
-            [
-                "bigint unsigned AUTO_INCREMENT",
-                "char(36) COLLATE utf8_bin",
-                "longblob",
-                " ENGINE=InnoDB DEFAULT CHARSET=utf8",
-            ],
-        ]);
-        for (name, columns, unique) in TYPED {
-            place.run(&format!(
-                "CREATE TABLE k_{name} (id {id} PRIMARY KEY, meta_key varchar(255) NOT NULL UNIQUE, uuid {uuid} NOT NULL UNIQUE, \
-                 {columns} mvcc bigint NOT NULL, ts bigint NOT NULL, content {bytes} NOT NULL, reserved_filed_1 varchar(50), \
-                 reserved_filed_2 {bytes}, reserved_filed_3 {bytes}{unique}){options}"
-            ));
-        }
-        let flag = self.pick(["boolean DEFAULT false", "tinyint(1) DEFAULT 0"]);
-        let (log, exact) = self.pick([("bigserial", "COLLATE \"C\""), ("bigint AUTO_INCREMENT", "COLLATE utf8_bin")]);
-        place.run(&format!(
-            "CREATE TABLE k_audit_log_v2 (id {log} PRIMARY KEY, meta_key varchar(255) {exact}, meta_content {bytes}, \
-             meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), operator varchar(200), instance varchar(100), \
-             model_uuid char(36), project varchar(255), diff_flag {flag}){options}"
-        ));
-        place.run(self.pick(EPOCHS));
+        place.run(&statements("k", matches!(self, Self::Postgres(_))));
         place
     }
 }

@@ -6,7 +6,7 @@ use metaferry_codecs::kylin::{Kind, Layout, content};
 use metaferry_engines::kylin::store::Reading;
 use metaferry_pipeline::{ErrorKind, Guarantee, Stop};
 
-use super::kit::{LONG_AGO, Store, UUID, in_both, large, read, refused, source};
+use super::stores::{LONG_AGO, Store, UUID, in_both, large, read, refused, source};
 
 const ID: &str = "kylin_metadata";
 

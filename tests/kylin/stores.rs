@@ -9,6 +9,7 @@ use metaferry_codecs::system::Finding;
 use metaferry_engines::kylin::store::{KylinSource, Reading, StoreAddress};
 use metaferry_pipeline::{About, Emit, Error, Partition, Result, Scope, Source, Stop};
 
+use super::schema;
 use crate::kit::sql::{Sql, both};
 
 /// When everything was written that is not recent, in milliseconds since 1970.
@@ -72,14 +73,12 @@ impl Store {
 
     /// The tables of the flat layout, as Kylin 5.0.0-beta makes them.
     pub(crate) fn make_flat(&self, id: &str) {
-        let sql = if self.is_postgres { FLAT_POSTGRES } else { FLAT_MYSQL };
-        self.run(&sql.replace("%", id));
+        self.run(&schema::flat(id, self.is_postgres));
     }
 
     /// Those tables of the typed layout that are needed, as Kylin 5.0.0 makes them.
     pub(crate) fn make_typed(&self, id: &str) {
-        let sql = if self.is_postgres { TYPED_POSTGRES } else { TYPED_MYSQL };
-        self.run(&sql.replace("%", id));
+        self.run(&schema::typed(id, self.is_postgres));
     }
 
     /// Puts resources into the flat layout, whose content is as it is to be stored.
@@ -331,119 +330,3 @@ pub(crate) fn read(url: &str, reading: Reading, readers: usize) -> Result<(Read,
 pub(crate) fn refused(url: &str) -> Error {
     read(url, Reading::default(), 2).map(|(read, _)| read.keys().join(" ")).unwrap_err()
 }
-
-const FLAT_POSTGRES: &str = "
-    create table % (META_TABLE_KEY varchar(255) collate \"C\" primary key, META_TABLE_CONTENT bytea,
-        META_TABLE_TS bigint, META_TABLE_MVCC bigint);
-    create table %_audit_log (id bigserial primary key, meta_key varchar(255) collate \"C\", meta_content bytea,
-        meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), operator varchar(200), instance varchar(100));
-    create index %_audit_log_meta_key_meta_mvcc_index on %_audit_log (meta_key, meta_mvcc);
-    create table %_epoch (epoch_id int, epoch_target varchar(255) primary key, current_epoch_owner varchar(2000),
-        last_epoch_renew_time bigint, server_mode varchar(10), maintenance_mode_reason varchar(5000), mvcc bigint,
-        reserved_field_1 varchar(50), reserved_field_2 bytea, reserved_field_3 bytea);";
-
-const FLAT_MYSQL: &str = "
-    create table % (META_TABLE_KEY varchar(255) collate utf8_bin primary key, META_TABLE_CONTENT longblob,
-        META_TABLE_TS bigint, META_TABLE_MVCC bigint) engine=innodb;
-    create table %_audit_log (id bigint auto_increment primary key, meta_key varchar(255) collate utf8_bin,
-        meta_content longblob, meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), operator varchar(200),
-        instance varchar(100)) engine=innodb;
-    create index %_audit_log_meta_key_meta_mvcc_index on %_audit_log (meta_key, meta_mvcc);
-    create table %_epoch (epoch_id int null, epoch_target varchar(255), current_epoch_owner varchar(2000) null,
-        last_epoch_renew_time bigint null, server_mode varchar(10) null, maintenance_mode_reason varchar(5000) null,
-        mvcc bigint null, reserved_field_1 varchar(50), reserved_field_2 longblob, reserved_field_3 longblob,
-        primary key (epoch_target)) engine=innodb default charset=utf8;";
-
-const TYPED_POSTGRES: &str = "
-    create table %_project (id bigserial not null, meta_key varchar(255) not null, uuid char(36) collate \"C\" not null,
-        name varchar(255) not null, mvcc bigint not null, ts bigint not null, content bytea not null,
-        reserved_filed_1 varchar(50), reserved_filed_2 bytea, reserved_filed_3 bytea,
-        constraint %_project_pk primary key (id), constraint %_project_uk1 unique (uuid),
-        constraint %_project_uk2 unique (meta_key), constraint %_project_uk3 unique (name));
-    create table %_system (id bigserial not null, meta_key varchar(255) not null, uuid char(36) collate \"C\" not null,
-        name varchar(255) not null, mvcc bigint not null, ts bigint not null, content bytea not null,
-        reserved_filed_1 varchar(50), reserved_filed_2 bytea, reserved_filed_3 bytea,
-        constraint %_system_pk primary key (id), constraint %_system_uk1 unique (uuid),
-        constraint %_system_uk2 unique (meta_key), constraint %_system_uk3 unique (name));
-    create table %_model (id bigserial not null, meta_key varchar(255) not null, uuid char(36) collate \"C\" not null,
-        project varchar(255) not null, alias varchar(255) not null, mvcc bigint not null, ts bigint not null,
-        content bytea not null, reserved_filed_1 varchar(50), reserved_filed_2 bytea, reserved_filed_3 bytea,
-        constraint %_model_pk primary key (id), constraint %_model_uk1 unique (uuid),
-        constraint %_model_uk2 unique (meta_key), constraint %_model_uk3 unique (project, alias));
-    create table %_table_exd (id bigserial not null, meta_key varchar(255) not null,
-        uuid char(36) collate \"C\" not null, project varchar(255) not null, table_name varchar(255),
-        mvcc bigint not null, ts bigint not null, content bytea not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 bytea, reserved_filed_3 bytea, constraint %_table_exd_pk primary key (id),
-        constraint %_table_exd_uk1 unique (uuid), constraint %_table_exd_uk2 unique (meta_key));
-    create table %_compute_column (id bigserial not null, meta_key varchar(255) not null,
-        uuid char(36) collate \"C\" not null, project varchar(255) not null, column_name varchar(255),
-        table_identity varchar(255), table_alias varchar(255), expression text, expression_md5 char(32),
-        inner_expression text, datatype varchar(255), reference_count int default 0, cc_comment text,
-        mvcc bigint not null, ts bigint not null, content bytea not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 bytea, reserved_filed_3 bytea, constraint %_compute_column_pk primary key (id),
-        constraint %_compute_column_uk1 unique (uuid), constraint %_compute_column_uk2 unique (meta_key),
-        constraint %_compute_column_uk3 unique (project, table_identity, column_name),
-        constraint %_compute_column_uk4 unique (project, table_identity, expression_md5));
-    create table %_job_stats (id bigserial not null, meta_key varchar(255) not null,
-        uuid char(36) collate \"C\" not null, project varchar(255) not null, time_of_day bigint not null,
-        mvcc bigint not null, ts bigint not null, content bytea not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 bytea, reserved_filed_3 bytea, constraint %_job_stats_pk primary key (id),
-        constraint %_job_stats_uk1 unique (uuid), constraint %_job_stats_uk2 unique (meta_key));
-    create table %_user_info (id bigserial not null, meta_key varchar(255) not null,
-        uuid char(36) collate \"C\" not null, username varchar(255) not null, mvcc bigint not null, ts bigint not null,
-        content bytea not null, reserved_filed_1 varchar(50), reserved_filed_2 bytea, reserved_filed_3 bytea,
-        constraint %_user_pk primary key (id), constraint %_user_uk1 unique (uuid),
-        constraint %_user_uk2 unique (meta_key), constraint %_user_uk3 unique (username));
-    create table %_audit_log_v2 (id bigserial primary key, meta_key varchar(255) collate \"C\", meta_content bytea,
-        meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), model_uuid char(36), operator varchar(200),
-        instance varchar(100), project varchar(255), diff_flag boolean default false);
-    create index %_audit_log_v2_meta_key_meta_mvcc_index on %_audit_log_v2 (meta_key, meta_mvcc);
-    create index %_audit_log_v2_meta_ts_index on %_audit_log_v2 (meta_ts);";
-
-const TYPED_MYSQL: &str = "
-    create table %_project (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, name varchar(255) not null, mvcc bigint not null, ts bigint not null,
-        content longblob not null, reserved_filed_1 varchar(50), reserved_filed_2 longblob, reserved_filed_3 longblob,
-        primary key (id), unique %_project_uk1 (uuid), unique %_project_uk2 (meta_key), unique %_project_uk3 (name))
-        engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_system (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, name varchar(255) not null, mvcc bigint not null, ts bigint not null,
-        content longblob not null, reserved_filed_1 varchar(50), reserved_filed_2 longblob, reserved_filed_3 longblob,
-        primary key (id), unique %_system_uk1 (uuid), unique %_system_uk2 (meta_key), unique %_system_uk3 (name))
-        engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_model (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, project varchar(255) not null, alias varchar(255) not null,
-        mvcc bigint not null, ts bigint not null, content longblob not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 longblob, reserved_filed_3 longblob, primary key (id), unique %_model_uk1 (uuid),
-        unique %_model_uk2 (meta_key), unique %_model_uk3 (project, alias))
-        engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_table_exd (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, project varchar(255) not null, table_name varchar(255),
-        mvcc bigint not null, ts bigint not null, content longblob not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 longblob, reserved_filed_3 longblob, primary key (id), unique %_table_exd_uk1 (uuid),
-        unique %_table_exd_uk2 (meta_key)) engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_compute_column (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, project varchar(255) not null, column_name varchar(255),
-        table_identity varchar(255), table_alias varchar(255), expression text, expression_md5 char(32),
-        inner_expression text, datatype varchar(255), reference_count int default 0, cc_comment text,
-        mvcc bigint not null, ts bigint not null, content longblob not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 longblob, reserved_filed_3 longblob, primary key (id), unique %_compute_column_uk1 (uuid),
-        unique %_compute_column_uk2 (meta_key), unique %_compute_column_uk3 (project, table_identity, column_name),
-        unique %_compute_column_uk4 (project, table_identity, expression_md5))
-        engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_job_stats (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, project varchar(255) not null, time_of_day bigint not null,
-        mvcc bigint not null, ts bigint not null, content longblob not null, reserved_filed_1 varchar(50),
-        reserved_filed_2 longblob, reserved_filed_3 longblob, primary key (id), unique %_job_stats_uk1 (uuid),
-        unique %_job_stats_uk2 (meta_key)) engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_user_info (id bigint unsigned not null auto_increment, meta_key varchar(255) not null,
-        uuid char(36) not null collate utf8_bin, username varchar(255) not null, mvcc bigint not null,
-        ts bigint not null, content longblob not null, reserved_filed_1 varchar(50), reserved_filed_2 longblob,
-        reserved_filed_3 longblob, primary key (id), unique %_user_uk1 (uuid), unique %_user_uk2 (meta_key),
-        unique %_user_uk3 (username)) engine=innodb default charset=utf8 row_format=dynamic;
-    create table %_audit_log_v2 (id bigint auto_increment primary key, meta_key varchar(255) collate utf8_bin,
-        meta_content longblob, meta_ts bigint, meta_mvcc bigint, unit_id varchar(50), model_uuid char(36),
-        operator varchar(200), instance varchar(100), project varchar(255), diff_flag tinyint(1) default 0)
-        engine=innodb;
-    create index %_audit_log_v2_meta_key_meta_mvcc_index on %_audit_log_v2 (meta_key, meta_mvcc);
-    create index %_audit_log_v2_meta_ts_index on %_audit_log_v2 (meta_ts);";
