@@ -10,7 +10,7 @@ use metaferry_codecs::kylin::Kylin;
 use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::{KylinSource, Reading};
 use metaferry_pipeline::copy::{self, Report};
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::{Error, Monitor, Result, Stop};
 
 use super::settings::Settings;
 use crate::Outcome;
@@ -52,7 +52,8 @@ pub(super) fn run(
     let form = if into.compress { Form::Zip } else { Form::Folder };
     let started = Instant::now();
     let progress = Progress::start(context);
-    let report = write(context, settings, reading, (&path, form))?;
+    let write = writing(context, settings, reading, (&path, form));
+    let report = write(&context.monitor, &context.stop)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     printer.copied("backup", &report, started.elapsed());
@@ -73,15 +74,15 @@ pub(super) fn named(what: &str) -> String {
     format!("{}_{what}", Zoned::now().strftime("%Y-%m-%d-%H-%M-%S"))
 }
 
-/// Writes what is asked of the store into a folder that is not there yet.
-pub(super) fn write(
+/// What writes what is asked of the store into a folder that is not there yet.
+pub(super) fn writing(
     context: &Context,
     settings: &Settings,
     reading: Reading,
     (path, form): (&Path, Form),
-) -> Result<Report<Kylin>> {
+) -> impl FnOnce(&Monitor, &Stop) -> Result<Report<Kylin>> + Send + use<> {
     let sink = Box::new(BackupSink::create(path, form));
     let source = Box::new(KylinSource::new(settings.store.clone(), reading));
     let options = context.copy_options(&CopyArgs::default());
-    copy::copy(source, sink, &options, &context.monitor, &context.stop)
+    move |monitor, stop| copy::copy(source, sink, &options, monitor, stop)
 }

@@ -83,12 +83,9 @@ pub(super) fn fetch(context: &Context, settings: &Settings, path: &OsStr, dir: O
         return Err(absent(&under));
     }
     let target = dir.join(backup::named("fetch"));
-    let report = backup::write(
-        context,
-        settings,
-        Reading { under: Some(under), ..Reading::default() },
-        (&target, Form::Folder),
-    )?;
+    let reading = Reading { under: Some(under), ..Reading::default() };
+    let write = backup::writing(context, settings, reading, (&target, Form::Folder));
+    let report = write(&context.monitor, &context.stop)?;
     let rows = report.tally.of(Kind::Resource).rows;
     if context.common.json {
         print(json!({ "version": 1, "event": "fetched", "path": target.display().to_string(), "resources": rows }));

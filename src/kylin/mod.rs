@@ -5,6 +5,7 @@ mod backup;
 mod look;
 mod maintenance;
 mod restore;
+mod saved;
 mod settings;
 mod verify;
 mod wanted;

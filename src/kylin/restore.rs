@@ -13,10 +13,11 @@ use metaferry_engines::kylin::store::Reading;
 use metaferry_engines::kylin::store::maintenance::{Guard, Held, Process};
 use metaferry_engines::kylin::store::patch::{KylinPatch, Restoring};
 
-use metaferry_pipeline::patch::{Changes, Note, Options, Report, patch};
-use metaferry_pipeline::{Error, Result};
+use metaferry_pipeline::patch::{Changes, Note, Options, Patch, Report, patch};
+use metaferry_pipeline::{Error, Monitor, Result};
 use serde_json::json;
 
+use super::saved::Saved;
 use super::settings::Settings;
 use super::wanted::Wanted;
 use super::{backup, maintenance};
@@ -52,13 +53,21 @@ pub(super) fn run(
         return summary(context, "would restore", &report, started);
     }
     drop(target);
+    let safe = safe_place(settings, &wanted, from)?;
     let held = hold(context, settings, from)?;
-    let saved = save(context, settings, &wanted, from)?;
     let guard = held.as_ref().map(Held::guard);
     let target = KylinPatch::open(settings.store.clone(), self::restoring(settings, project, guard), &context.stop)?;
-    let report = change(context, (&wanted, target), &options(context, from), &mut |_| {})?;
+    let options = options(context, from);
+    let report = match &safe {
+        None => change(context, (&wanted, target), &options, &mut |_| {})?,
+        Some(path) => {
+            let save = backup::writing(context, settings, Reading::default(), (path, Form::Folder));
+            let target = Saved::new(target, Box::new(|stop| save(&Monitor::default(), stop).map(drop)));
+            change(context, (&wanted, target), &options, &mut |_| {})?
+        }
+    };
     drop(progress);
-    if let (Some(path), false) = (&saved, context.common.quiet) {
+    if let (Some(path), false) = (&safe, context.common.quiet) {
         tell(format_args!("note: what was there before is saved in {}", path.display()));
     }
     let outcome = summary(context, "restore", &report, started)?;
@@ -151,7 +160,7 @@ fn options(context: &Context, from: &FromBackup) -> Options {
 /// Makes the store what is wanted, or finds out what that would change.
 fn change(
     context: &Context,
-    (wanted, target): (&Wanted, KylinPatch),
+    (wanted, target): (&Wanted, impl Patch<Kylin> + 'static),
     options: &Options,
     note: Note<'_, Batch>,
 ) -> Result<Report> {
@@ -175,8 +184,8 @@ fn hold(context: &Context, settings: &Settings, from: &FromBackup) -> Result<Opt
     Ok(Some(held))
 }
 
-/// Saves what is there, and says where.
-fn save(context: &Context, settings: &Settings, wanted: &Wanted, from: &FromBackup) -> Result<Option<PathBuf>> {
+/// Where what is there is saved first.
+fn safe_place(settings: &Settings, wanted: &Wanted, from: &FromBackup) -> Result<Option<PathBuf>> {
     if from.no_safety_backup {
         return Ok(None);
     }
@@ -192,10 +201,7 @@ fn save(context: &Context, settings: &Settings, wanted: &Wanted, from: &FromBack
         Error::config("where the metastore as it is now is to be saved is not known")
             .hint("name a folder with --safety-dir, or go on without with --no-safety-backup")
     })?;
-    let path = dir.join(backup::named("before_restore"));
-    let saved = backup::write(context, settings, Reading::default(), (&path, Form::Folder));
-    saved.map_err(|error| error.at("the backup before the restore"))?;
-    Ok(Some(path))
+    Ok(Some(dir.join(backup::named("before_restore"))))
 }
 
 /// The keys of resources.

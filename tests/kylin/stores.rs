@@ -138,8 +138,8 @@ impl Store {
         }
     }
 
-    /// Puts a resource into the typed layout; `columns` are those besides the common ones, with their values.
-    pub(crate) fn put_typed(&self, id: &str, kind: &str, key: &str, plain: &str, columns: &[(&str, &str)]) {
+    /// Puts a resource into the typed layout.
+    fn put_typed(&self, id: &str, (kind, key, plain, columns): &TypedRow) {
         let names: String = columns.iter().map(|(name, _)| format!(", {name}")).collect();
         let values: String = columns.iter().map(|(_, value)| format!(", {}", self.text(value))).collect();
         self.run(&format!(
@@ -152,9 +152,7 @@ impl Store {
     /// A typed metastore of two projects, one of which is spelled in two ways.
     pub(crate) fn seed_typed(&self, id: &str) {
         self.make_typed(id);
-        for (kind, key, content, columns) in typed_rows() {
-            self.put_typed(id, kind, key, &content, &columns);
-        }
+        TYPED_ROWS.iter().for_each(|row| self.put_typed(id, row));
         let (patch, no) = if self.is_postgres { ("true", "false") } else { ("1", "0") };
         let [whole, change] =
             ["{\"a\":1}", "[{\"op\":\"remove\"}]"].map(|text| self.bytes(&content::store(text.as_bytes(), true)));
@@ -168,73 +166,58 @@ impl Store {
     }
 }
 
-type TypedRow = (&'static str, &'static str, String, Vec<(&'static str, &'static str)>);
+/// A row of the typed layout: type, key, content, and the columns that the content fills, with their values.
+type TypedRow = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// The rows of the typed metastore: type, key, content, and the columns that the content fills.
-pub(crate) fn typed_rows() -> Vec<TypedRow> {
-    let uuid = |id: &str| format!("\"uuid\":\"{id}\"");
-    vec![
-        (
-            "system",
-            "UUID",
-            format!("{{{},\"name\":\"UUID\",\"str\":\"x\"}}", uuid("s1")),
-            vec![("uuid", "s1"), ("name", "UUID")],
-        ),
-        ("project", "Demo", format!("{{{},\"name\":\"Demo\"}}", uuid("p1")), vec![("uuid", "p1"), ("name", "Demo")]),
-        ("project", "other", format!("{{{},\"name\":\"other\"}}", uuid("p2")), vec![("uuid", "p2"), ("name", "other")]),
-        (
-            "model",
-            "m1",
-            format!("{{{},\"alias\":\"one\",\"project\":\"Demo\"}}", uuid("m1")),
-            vec![("uuid", "m1"), ("alias", "one"), ("project", "Demo")],
-        ),
-        (
-            "model",
-            "m2",
-            format!("{{{},\"alias\":\"two\",\"project\":\"demo\"}}", uuid("m2")),
-            vec![("uuid", "m2"), ("alias", "two"), ("project", "demo")],
-        ),
-        (
-            "model",
-            "m3",
-            format!("{{{},\"alias\":\"two\",\"project\":\"other\"}}", uuid("m3")),
-            vec![("uuid", "m3"), ("alias", "two"), ("project", "other")],
-        ),
-        (
-            "table_exd",
-            "Demo.DB.T",
-            format!("{{{},\"project\":\"Demo\",\"table_name\":\"DB.T\"}}", uuid("t1")),
-            vec![("uuid", "t1"), ("project", "Demo"), ("table_name", "DB.T")],
-        ),
-        (
-            "compute_column",
-            "c1",
-            format!(
-                "{{{},\"project\":\"Demo\",\"columnName\":\"C\",\"referenceCount\":2,\"expression\":\"1 + \\\"x\\\"\"}}",
-                uuid("c1")
-            ),
-            vec![
-                ("uuid", "c1"),
-                ("project", "Demo"),
-                ("column_name", "C"),
-                ("reference_count", "2"),
-                ("expression", "1 + \"x\""),
-            ],
-        ),
-        (
-            "job_stats",
-            "j1",
-            format!("{{{},\"project\":\"Demo\",\"date\":1700000000000}}", uuid("j1")),
-            vec![("uuid", "j1"), ("project", "Demo"), ("time_of_day", "1700000000000")],
-        ),
-        (
-            "user_info",
-            "ADMIN",
-            format!("{{{},\"username\":\"ADMIN\"}}", uuid("a1")),
-            vec![("uuid", "a1"), ("username", "ADMIN")],
-        ),
-    ]
-}
+/// The rows of the typed metastore.
+const TYPED_ROWS: [TypedRow; 10] = [
+    ("system", "UUID", r#"{"uuid":"s1","name":"UUID","str":"x"}"#, &[("uuid", "s1"), ("name", "UUID")]),
+    ("project", "Demo", r#"{"uuid":"p1","name":"Demo"}"#, &[("uuid", "p1"), ("name", "Demo")]),
+    ("project", "other", r#"{"uuid":"p2","name":"other"}"#, &[("uuid", "p2"), ("name", "other")]),
+    (
+        "model",
+        "m1",
+        r#"{"uuid":"m1","alias":"one","project":"Demo"}"#,
+        &[("uuid", "m1"), ("alias", "one"), ("project", "Demo")],
+    ),
+    (
+        "model",
+        "m2",
+        r#"{"uuid":"m2","alias":"two","project":"demo"}"#,
+        &[("uuid", "m2"), ("alias", "two"), ("project", "demo")],
+    ),
+    (
+        "model",
+        "m3",
+        r#"{"uuid":"m3","alias":"two","project":"other"}"#,
+        &[("uuid", "m3"), ("alias", "two"), ("project", "other")],
+    ),
+    (
+        "table_exd",
+        "Demo.DB.T",
+        r#"{"uuid":"t1","project":"Demo","table_name":"DB.T"}"#,
+        &[("uuid", "t1"), ("project", "Demo"), ("table_name", "DB.T")],
+    ),
+    (
+        "compute_column",
+        "c1",
+        r#"{"uuid":"c1","project":"Demo","columnName":"C","referenceCount":2,"expression":"1 + \"x\""}"#,
+        &[
+            ("uuid", "c1"),
+            ("project", "Demo"),
+            ("column_name", "C"),
+            ("reference_count", "2"),
+            ("expression", "1 + \"x\""),
+        ],
+    ),
+    (
+        "job_stats",
+        "j1",
+        r#"{"uuid":"j1","project":"Demo","date":1700000000000}"#,
+        &[("uuid", "j1"), ("project", "Demo"), ("time_of_day", "1700000000000")],
+    ),
+    ("user_info", "ADMIN", r#"{"uuid":"a1","username":"ADMIN"}"#, &[("uuid", "a1"), ("username", "ADMIN")]),
+];
 
 /// `UUID` as Kylin stored it.
 const UUID_STORED: &str =
@@ -307,7 +290,7 @@ impl Emit<Kylin> for Read {
     }
 
     fn found(&mut self, finding: Finding) {
-        panic!("{finding:?}");
+        unreachable!("{finding:?}");
     }
 }
 

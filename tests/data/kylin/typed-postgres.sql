@@ -48,6 +48,6 @@ create table %_audit_log_v2 (id bigserial primary key, meta_key varchar(255) col
     instance varchar(100), project varchar(255), diff_flag boolean default false);
 create index %_audit_log_v2_meta_key_meta_mvcc_index on %_audit_log_v2 (meta_key, meta_mvcc);
 create index %_audit_log_v2_meta_ts_index on %_audit_log_v2 (meta_ts);
-create table %_epoch (epoch_id int, epoch_target varchar(255) primary key, current_epoch_owner varchar(2000),
+create table if not exists %_epoch (epoch_id int, epoch_target varchar(255) primary key, current_epoch_owner varchar(2000),
     last_epoch_renew_time bigint, server_mode varchar(10), maintenance_mode_reason varchar(5000), mvcc bigint,
     reserved_field_1 varchar(50), reserved_field_2 bytea, reserved_field_3 bytea);

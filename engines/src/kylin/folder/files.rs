@@ -6,7 +6,7 @@ use std::io::Read;
 use metaferry_codecs::kylin::image;
 use metaferry_codecs::tally::digest;
 use metaferry_pipeline::{Error, Result, Stop};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat, fadvise, fstat, openat, statat};
 
 use super::contents::{Contents, MOST_IMAGE};
 use super::roles::{Role, Roles};
@@ -89,6 +89,17 @@ impl TreeFiles {
         Ok(Self { tree, roles, stretches })
     }
 
+    /// Says which files are read next: a disk then brings them side by side, where a reader would wait for one after the other.
+    fn announce(&self, span: &Span) -> Result<()> {
+        self.tree.walk(span, &mut |visited| {
+            // Whatever is wrong with a file shows when it is read; no advice has to be taken.
+            if let Ok(file) = openat(visited.folder, visited.name, OPEN, Mode::empty()) {
+                fadvise(&file, 0, None, Advice::WillNeed).ok();
+            }
+            Ok(())
+        })
+    }
+
     fn read_image(tree: &Tree, visited: &Visited<'_>) -> Result<u64> {
         let (content, _) = read(tree, visited, MOST_IMAGE)?;
         let place = format!("{}: {}", tree.name, super::tree::shown(visited.path));
@@ -96,12 +107,14 @@ impl TreeFiles {
     }
 }
 
+/// A pipe that took the place of a file would else be waited for.
+const OPEN: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// Reads a file whole, which must not change meanwhile.
 fn read(tree: &Tree, visited: &Visited<'_>, bound: u64) -> Result<(Vec<u8>, Stat)> {
     let path = visited.path;
-    // A pipe that took the place of a file would else be waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat(visited.folder, visited.name, flags, Mode::empty());
+    let file = openat(visited.folder, visited.name, OPEN, Mode::empty());
     let mut file = File::from(file.map_err(|cause| match cause {
         rustix::io::Errno::LOOP => no_file(&tree.name, path, "a symbolic link"),
         cause => tree.failed(path, "open", cause),
@@ -136,8 +149,10 @@ impl Files for TreeFiles {
             return Ok(());
         };
         let to = self.stretches.get(stretch + 1).map(|next| next.from.clone());
+        let span = Span { from: from.clone(), to };
+        self.announce(&span)?;
         let (mut count, mut seen) = (0, 0_u128);
-        self.tree.walk(&Span { from: from.clone(), to }, &mut |visited| {
+        self.tree.walk(&span, &mut |visited| {
             // What is no valid key's was refused when it was looked at, or came since; that shows in the sum.
             let Ok(Role::Resource(key)) = self.roles.role(visited.path) else { return Ok(()) };
             let (content, stat) = read(&self.tree, visited, metaferry_codecs::kylin::content::BOUND as u64)?;

@@ -74,15 +74,24 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>) -> Result<Vec<Confl
     staging.finish()?;
     staging.refuse_too_large()?;
     let (staged, models) = (staging.name(), std::mem::take(&mut staging.models));
-    let targets = staging.rules.targets.clone();
+    let (targets, is_compressed) = (staging.rules.targets.clone(), staging.rules.is_compressed);
     let session = &mut staging.session;
     let sql = Sql { dialect: session.dialect(), staged, now: whole.now };
-    if sql.dialect == Dialect::Mysql {
-        // In PostgreSQL it has begun with the staging table.
-        session.begin()?;
+    match sql.dialect {
+        // It has begun with the staging table.
+        Dialect::Postgres if is_compressed => drop(session.ask(Sql::GIVES_UP_SOON)?),
+        Dialect::Postgres => {}
+        Dialect::Mysql => session.begin()?,
     }
     let mut applying = Applying { session, targets, sql, whole };
-    let told = applying.run(&models)?;
+    let told = match applying.run(&models, false)? {
+        Some(told) => told,
+        None => {
+            applying.session.rollback()?;
+            applying.session.begin()?;
+            applying.run(&models, true)?.unwrap_or_default()
+        }
+    };
     if told.count > 0 {
         session.rollback()?;
     } else {
@@ -93,29 +102,41 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>) -> Result<Vec<Confl
 }
 
 impl Applying<'_> {
-    fn run(&mut self, models: &[Model]) -> Result<Told> {
-        self.keep_out_others()?;
+    /// Makes the changes, unless something stands in the way. Where rows need only be as they were seen to be replaced, that is
+    /// seen as they are; `None` where one was not: once more then, `careful`, to tell which.
+    fn run(&mut self, models: &[Model], careful: bool) -> Result<Option<Told>> {
+        let hasty = !careful && self.sql.dialect == Dialect::Mysql && self.only_replaces();
+        let suspects = if hasty { BTreeSet::new() } else { self.keep_out_others()? };
         if let Some(guard) = self.whole.guard {
             guard.check(self.session, self.whole.located)?;
         }
-        let told = self.changed()?;
+        let told = self.changed(&suspects)?;
         if told.count > 0 {
-            return Ok(told);
+            return Ok(Some(told));
         }
         self.delete()?;
         let told = self.in_the_way()?;
         if told.count > 0 {
-            return Ok(told);
+            return Ok(Some(told));
         }
         self.refuse_same_names(models)?;
-        self.each(Op::Replace, &|sql, target, within| {
+        let replaced = self.each(Op::Replace, &|sql, target, within| {
             let aside = target.part.map(|_| (sql.step_aside(target, within), false));
             aside.into_iter().chain([(sql.replace(target, within), true)]).collect()
         })?;
-        self.each(Op::Insert, &|sql, target, _| vec![(sql.insert(target), true)])?;
+        if hasty && replaced.is_some() {
+            return Ok(None);
+        }
+        sure(replaced)?;
+        sure(self.each(Op::Insert, &|sql, target, _| vec![(sql.insert(target), true)])?)?;
         let Self { session, targets, sql, whole } = self;
         Log { sql, targets, instance: whole.instance }.write(session, whole.parts, whole.reach)?;
-        Ok(Told::default())
+        Ok(Some(Told::default()))
+    }
+
+    /// Whether rows are replaced and inserted alone, in the one table of the flat layout.
+    fn only_replaces(&self) -> bool {
+        self.targets.layout == Layout::Flat && !self.tells_all()
     }
 
     /// The tables in reach, with the rows in reach of each.
@@ -125,26 +146,56 @@ impl Applying<'_> {
         self.targets.all.iter().filter_map(one).collect()
     }
 
-    fn keep_out_others(&mut self) -> Result<()> {
-        for sql in self.sql.lock(&self.within()) {
-            self.session.run(&sql)?;
+    /// Keeps other writers out; and says which tables may have rows that are not as they were seen, by their numbers.
+    fn keep_out_others(&mut self) -> Result<BTreeSet<i64>> {
+        let within = self.within();
+        let mut statements = Vec::new();
+        match self.sql.dialect {
+            Dialect::Postgres => {
+                let suspects = within.iter().map(|(target, _)| target.number).collect();
+                let lock = Sql::lock_tables(&within);
+                // Keys and versions of all rows are to be joined without a detour over its disk.
+                self.session.run(&format!("{lock}; SET LOCAL work_mem = '64MB'"))?;
+                return Ok(suspects);
+            }
+            Dialect::Mysql => statements.extend(
+                within
+                    .iter()
+                    .map(|(target, within)| (target.number, self.seen(target), self.sql.lock_rows(target, within))),
+            ),
         }
-        if let Session::Postgres(session) = &mut self.session {
-            // Keys and versions of all rows are to be joined without a detour over its disk.
-            session.run("SET LOCAL work_mem = '64MB'")?;
+        let (mut suspects, tells_all) = (BTreeSet::new(), self.tells_all());
+        for (number, seen, sql) in statements {
+            self.session.rows(&sql, &mut |cells| {
+                let [same, unseen] =
+                    [0, 1].map(|at| cells.integer(at).ok().flatten().unwrap_or_default().cast_unsigned());
+                if same != seen || tells_all && unseen > 0 {
+                    suspects.insert(number);
+                }
+                Ok(())
+            })?;
         }
-        Ok(())
+        Ok(suspects)
+    }
+
+    /// Whether what was not seen has to be told: it would have to go, or what is equal is told apart from it.
+    fn tells_all(&self) -> bool {
+        self.whole.parts.total(Op::Delete) + self.whole.parts.total(Op::Keep) > 0
+    }
+
+    /// How many rows of a table were seen that have to be so still.
+    fn seen(&self, target: &Target) -> u64 {
+        [Op::Replace, Op::Delete, Op::Keep].iter().map(|op| self.count(target, *op)).sum()
     }
 
     /// Rows that are no longer as they were seen; with those that have appeared, where all are to be told apart from the wanted.
-    fn changed(&mut self) -> Result<Told> {
-        let (mut told, within) = (Told::default(), self.within());
-        let tells_all = self.whole.parts.total(Op::Delete) + self.whole.parts.total(Op::Keep) > 0;
+    fn changed(&mut self, suspects: &BTreeSet<i64>) -> Result<Told> {
+        let (mut told, mut within, tells_all) = (Told::default(), self.within(), self.tells_all());
+        within.retain(|(target, _)| suspects.contains(&target.number));
         let statements: Vec<_> = within
             .iter()
             .map(|(target, within)| {
-                let seen = [Op::Replace, Op::Delete, Op::Keep].iter().any(|op| self.count(target, *op) > 0);
-                let changed = seen.then(|| self.sql.changed(target));
+                let changed = (self.seen(target) > 0).then(|| self.sql.changed(target));
                 (target.head(), changed, tells_all.then(|| self.sql.appeared(target, within)))
             })
             .collect();
@@ -182,15 +233,15 @@ impl Applying<'_> {
     }
 
     fn delete(&mut self) -> Result<()> {
-        self.each(Op::Delete, &|sql, target, within| {
+        sure(self.each(Op::Delete, &|sql, target, within| {
             let remember = target.filled("project").map(|project| (sql.remember_projects(target, project), true));
             remember.into_iter().chain([(sql.delete(target, within), true)]).collect()
-        })
+        })?)
     }
 
     /// Runs statements for every table in which something is to become of rows; of those that say so, it sees that they changed
-    /// as many.
-    fn each(&mut self, op: Op, statements: Statements<'_>) -> Result<()> {
+    /// as many, and returns what there is to say where one did not.
+    fn each(&mut self, op: Op, statements: Statements<'_>) -> Result<Option<Error>> {
         let of = |(target, within): &(&Target, String)| {
             let rows = self.count(target, op);
             (rows > 0).then(|| (target.placed.name.clone(), rows, statements(&self.sql, target, within)))
@@ -200,11 +251,11 @@ impl Applying<'_> {
             for (sql, is_counted) in statements {
                 let changed = self.session.change(&sql)?;
                 if is_counted && changed != rows {
-                    return Err(miscounted(&name, changed, rows));
+                    return Ok(Some(miscounted(&name, changed, rows)));
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Rows that are where others shall come: somebody wrote them since, or Kylin does not see them.
@@ -303,6 +354,10 @@ impl Staging {
 
 fn shown(head: &str, key: &[u8]) -> String {
     format!("{head}{}", String::from_utf8_lossy(key))
+}
+
+fn sure(miscounted: Option<Error>) -> Result<()> {
+    miscounted.map_or(Ok(()), Err)
 }
 
 /// A statement changed more rows than it had to, or fewer.
