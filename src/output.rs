@@ -96,7 +96,7 @@ impl Printer {
     }
 
     /// What was found; printed even when quiet.
-    fn findings(&self, findings: &Findings, mended: bool) {
+    pub(crate) fn findings(&self, findings: &Findings, mended: bool) {
         for (sort, found) in &findings.census {
             let state = if mended && found.mendable { "mended" } else { "found" };
             tell(format_args!("{state}: {} of {sort}", found.count));
@@ -225,7 +225,8 @@ pub(crate) fn cell(cell: &Cell) -> Value {
     json!({ "rows": cell.rows, "bytes": cell.bytes, "digest": format!("{:032x}", cell.digest), "derived": format!("{:032x}", cell.derived) })
 }
 
-fn findings(findings: &Findings, mended: bool) -> Value {
+/// What was found, as an object.
+pub(crate) fn findings(findings: &Findings, mended: bool) -> Value {
     let census: Vec<Value> = findings
         .census
         .iter()

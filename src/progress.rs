@@ -92,9 +92,11 @@ impl Pen {
                 bar.set_message(pace);
                 bar.tick();
             }
-            Style::Lines if due => {
-                tell(format_args!("{pace}, {} of about {} rows", glance.scanned, glance.expected));
-            }
+            Style::Lines if due => match (glance.scanned, glance.expected) {
+                (0, 0) => tell(glance.phase),
+                (rows, 0) => tell(format_args!("{pace}, {rows} rows")),
+                (rows, expected) => tell(format_args!("{pace}, {rows} of about {expected} rows")),
+            },
             Style::Objects if due => {
                 tell(serde_json::json!({
                     "version": 1, "event": "progress", "phase": glance.phase, "rows": glance.scanned,

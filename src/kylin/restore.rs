@@ -25,7 +25,7 @@ use crate::Outcome;
 use crate::args::FromBackup;
 use crate::context::Context;
 use crate::open::Place;
-use crate::output::{Printer, escaped, print, tell, value};
+use crate::output::{self, Printer, escaped, print, tell, value};
 use crate::progress::Progress;
 
 /// How often a wait looks whether it is to end.
@@ -118,10 +118,13 @@ pub(super) fn diff(context: &Context, settings: &Settings, backup: &str) -> Resu
     drop(progress);
     let [came, went, changed] = count;
     let printer = Printer { json: as_json, quiet: context.common.quiet, to_stderr: false };
+    if !as_json {
+        printer.findings(&report.findings, false);
+    }
     let seconds = started.elapsed().as_secs_f64();
     if as_json {
         printer.line(json!({ "version": 1, "event": "diff", "came": came, "went": went, "changed": changed,
-            "equal": report.equal, "seconds": seconds }));
+            "equal": report.equal, "seconds": seconds, "findings": output::findings(&report.findings, false) }));
     } else if !context.common.quiet {
         printer.line(format!(
             "{came} came, {went} went, {changed} changed, {} are equal, in {seconds:.2} s",
@@ -232,13 +235,15 @@ fn summary(context: &Context, verb: &str, report: &Report, started: Instant) -> 
     let seconds = started.elapsed().as_secs_f64();
     if context.common.json {
         printer.line(json!({ "version": 1, "event": "restored", "verb": verb, "inserted": inserted, "replaced": replaced,
-            "removed": deleted, "equal": equal, "kept": kept, "seconds": seconds, "left_behind": findings.left_behind }));
-    } else if !context.common.quiet {
-        printer.line(format!(
-            "{verb}: {inserted} inserted, {replaced} replaced, {deleted} removed, {equal} equal and left alone, {kept} kept, in {seconds:.2} s"
-        ));
-        findings.left_behind.iter().for_each(|(what, count)| printer.line(format!("not carried: {count} of {what}")));
-        if verb == "restore" {
+            "removed": deleted, "equal": equal, "kept": kept, "seconds": seconds, "findings": output::findings(findings, false) }));
+    } else {
+        if !context.common.quiet {
+            printer.line(format!(
+                "{verb}: {inserted} inserted, {replaced} replaced, {deleted} removed, {equal} equal and left alone, {kept} kept, in {seconds:.2} s"
+            ));
+        }
+        printer.findings(findings, false);
+        if verb == "restore" && !context.common.quiet {
             printer.line("Restore succeed.");
         }
     }

@@ -33,7 +33,8 @@ impl<'a> Rows<'a> {
         if let Some(sums) = &mut self.sums {
             sums.add(&key, &content);
         }
-        if key.contains(&b'?') {
+        // What is summed was written here, and by no Java.
+        if self.sums.is_none() && key.contains(&b'?') {
             let text = format!(
                 "{}: a Java without the locale writes ? for letters that are not ASCII, and those of another name may have \
                  been lost under it",
