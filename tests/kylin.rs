@@ -8,6 +8,7 @@ mod loads;
 mod maintenance;
 mod node;
 mod oracle;
+mod order;
 mod place;
 mod reading;
 mod restore;

@@ -4,10 +4,12 @@
 
 mod address;
 pub(crate) mod cells;
+mod cuts;
 pub mod host;
 mod loader;
 pub mod maintenance;
 mod offset;
+mod padded;
 pub mod patch;
 mod plan;
 mod preflight;

@@ -1,5 +1,6 @@
 //! In which pieces a metastore is read: stretches of keys in the flat layout, ranges of numbers in the typed one and in the change
-//! log. It reads keys and counts, and no content.
+//! log. It reads keys and counts, and no content. Where the whole of a flat layout lies in the order of its keys, as in MySQL, it is
+//! cut by looking at a few of them, and what is not read is told apart by whoever reads.
 
 use std::ops::ControlFlow;
 
@@ -10,10 +11,11 @@ use metaferry_codecs::kylin::key::{self, Owner};
 use metaferry_codecs::kylin::types::{MetadataType, Scope};
 use metaferry_pipeline::{Error, Result};
 
+use super::cuts::{Index, cuts};
 use super::select::{self, Keyed};
 use super::session::Session;
 use super::source::Reading;
-use super::stretches::{Stretch, Stretches, Wanted};
+use super::stretches::{Left, Stretch, Stretches, Wanted};
 use super::tables::{Located, Placed, Role};
 use crate::sql::rows::Cells;
 
@@ -23,8 +25,11 @@ const PROJECTS: &[u8] = b"/_global/project/";
 
 /// Resources that are read at a time.
 pub(super) enum Piece {
-    /// Of the flat layout.
+    /// Of the flat layout, all of which are wanted.
     Flat(Stretch),
+    /// Of the flat layout in the server's order, not all of which may be: behind a key up to another, or from the first on or to
+    /// the last where there is none.
+    Span { after: Option<Vec<u8>>, up_to: Option<Vec<u8>>, rows: u64 },
     /// Of one type, by the numbers of their rows, both ends among them.
     Typed { found: &'static MetadataType, ids: (i64, i64), rows: u64 },
 }
@@ -34,14 +39,14 @@ impl Piece {
     pub(super) fn rows(&self) -> u64 {
         match self {
             Self::Flat(stretch) => stretch.rows,
-            Self::Typed { rows, .. } => *rows,
+            Self::Span { rows, .. } | Self::Typed { rows, .. } => *rows,
         }
     }
 
     /// The table it is in.
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Flat(_) => Role::Resources,
+            Self::Flat(_) | Self::Span { .. } => Role::Resources,
             Self::Typed { found, .. } => Role::Typed(found),
         }
     }
@@ -60,19 +65,18 @@ pub(super) struct Pieces {
     pub(super) log: Vec<Range>,
     /// The entries of the change log.
     pub(super) entries: u64,
-    orphans: u64,
-    table_exds: u64,
+    /// What is wanted of a span.
+    pub(super) wanted: Wanted,
+    /// What is not read, but for what is seen in spans.
+    left: Left,
 }
 
 impl Pieces {
-    /// What is seen and not read, by what it is.
+    /// What is seen and not read, by what it is, but for what is in spans.
     pub(super) fn left_behind(&self) -> [(&'static str, u64); 3] {
         let entries = if self.log.is_empty() { self.entries } else { 0 };
-        [
-            ("resources of projects that are not there", self.orphans),
-            ("samples and statistics of tables", self.table_exds),
-            ("entries of the change log", entries),
-        ]
+        let [orphans, table_exds] = self.left.told();
+        [orphans, table_exds, ("entries of the change log", entries)]
     }
 }
 
@@ -121,6 +125,14 @@ fn flat(session: &mut Session, located: &Located, reading: &Reading) -> Result<P
                     wanted.projects.insert(name.into_owned());
                 }
             })?;
+            if session.dialect() == Dialect::Mysql && placed.is_by_code_point() {
+                return Ok(Pieces {
+                    resources: spans(session, &keyed)?,
+                    is_ordered: true,
+                    wanted,
+                    ..Pieces::default()
+                });
+            }
             vec![(Vec::new(), Vec::new())]
         }
     };
@@ -132,11 +144,49 @@ fn flat(session: &mut Session, located: &Located, reading: &Reading) -> Result<P
     }
     Ok(Pieces {
         is_ordered: !stretches.is_unordered,
-        orphans: stretches.orphans,
-        table_exds: stretches.table_exds,
+        left: stretches.left,
         resources: stretches.all.into_iter().map(Piece::Flat).collect(),
         ..Pieces::default()
     })
+}
+
+/// The whole of a table that lies in the order of its keys. A key that is nowhere would be missed only between two spans, and
+/// those have their ends in common.
+fn spans(session: &mut Session, keyed: &Keyed<'_>) -> Result<Vec<Piece>> {
+    let mut end = |is_last| {
+        let mut end = None;
+        keys(session, &keyed.end(is_last), &mut |key| end = Some(key.to_vec()))?;
+        Ok::<_, Error>(end)
+    };
+    let (Some(first), Some(last)) = (end(false)?, end(true)?) else { return Ok(Vec::new()) };
+    let (cuts, rest) = cuts(&mut Looked { session, keyed }, first, last)?;
+    let (mut spans, mut after) = (Vec::new(), None);
+    for (key, rows) in cuts {
+        spans.push(Piece::Span { after: after.replace(key.clone()), up_to: Some(key), rows });
+    }
+    spans.push(Piece::Span { after, up_to: None, rows: rest });
+    Ok(spans)
+}
+
+/// The index of a table's keys, as its server lets it be looked into.
+struct Looked<'a, 'p> {
+    session: &'a mut Session,
+    keyed: &'a Keyed<'p>,
+}
+
+impl Index for Looked<'_, '_> {
+    fn around(&mut self, text: &[u8]) -> Result<[Option<Vec<u8>>; 2]> {
+        let mut found = [None, None];
+        self.session.rows(&self.keyed.around(text), &mut |row| {
+            found = [0, 1].map(|index| row.bytes(index).ok().flatten().map(<[u8]>::to_vec));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn rows(&mut self, first: &[u8], last: &[u8]) -> Result<Option<u64>> {
+        self.session.estimate(&self.keyed.keys_between(first, last))
+    }
 }
 
 fn typed(session: &mut Session, located: &Located, reading: &Reading) -> Result<Pieces> {
@@ -152,7 +202,7 @@ fn typed(session: &mut Session, located: &Located, reading: &Reading) -> Result<
         let condition = condition(session.dialect(), placed, reading);
         let (ids, rows) = extent(session, placed, &condition)?;
         if reading.without_table_exd && found.name == "TABLE_EXD" {
-            pieces.table_exds = rows;
+            pieces.left.table_exds = rows;
             continue;
         }
         pieces.resources.extend(ranges(ids, rows).into_iter().map(|(ids, rows)| Piece::Typed { found, ids, rows }));

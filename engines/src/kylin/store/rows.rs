@@ -54,13 +54,21 @@ where
 impl Rows<'_, Resource> {
     /// Takes a row of [`super::select::resources`]; `before` is what its key has in front in Kylin's own words.
     pub(super) fn resource(&mut self, before: &[u8], cells: &Fetched<'_>) -> Result<()> {
+        self.read(before, cells)?.map_or(Ok(()), |row| self.take(row))
+    }
+
+    /// Reads such a row, to be taken later; none where it is damaged, which is told.
+    pub(super) fn read(&mut self, before: &[u8], cells: &Fetched<'_>) -> Result<Option<Resource>> {
         match resource(&mut self.opener, before, cells) {
-            Ok(row) => {
-                let bytes = size_of::<Resource>() + row.key.len() + row.content.len();
-                self.add(row, bytes)
-            }
-            Err(why) => self.out.damaged(place(before, cells), why),
+            Ok(row) => Ok(Some(row)),
+            Err(why) => self.out.damaged(place(before, cells), why).map(|()| None),
         }
+    }
+
+    /// Takes a resource.
+    pub(super) fn take(&mut self, row: Resource) -> Result<()> {
+        let bytes = size_of::<Resource>() + row.key.len() + row.content.len();
+        self.add(row, bytes)
     }
 }
 

@@ -45,7 +45,9 @@ impl<'p> Keyed<'p> {
     pub(crate) fn literal(&self, key: &[u8]) -> String {
         let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         match (&self.text, self.dialect) {
-            (Some((encoding, collation)), _) => format!("CONVERT(X'{hex}' USING {encoding}) COLLATE {collation}"),
+            (Some((encoding, collation)), _) => {
+                format!("CONVERT(_utf8mb4 X'{hex}' USING {encoding}) COLLATE {collation}")
+            }
             (None, Dialect::Mysql) => format!("X'{hex}'"),
             (None, Dialect::Postgres) => literal(self.dialect, key),
         }
@@ -72,6 +74,38 @@ impl<'p> Keyed<'p> {
         let conditions =
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" OR ")) };
         format!("SELECT {column} FROM {}{conditions} ORDER BY {}", self.placed.name, self.key)
+    }
+
+    /// Selects the last key, or the first one.
+    pub(crate) fn end(&self, is_last: bool) -> String {
+        let ([column, ..], order) = (self.placed.resource_columns(), if is_last { "DESC" } else { "ASC" });
+        format!("SELECT {column} FROM {} ORDER BY {} {order} LIMIT 1", self.placed.name, self.key)
+    }
+
+    /// Selects the last key before a text and the first from there on, as two columns of one row.
+    pub(crate) fn around(&self, text: &[u8]) -> String {
+        let ([column, ..], name, key, text) =
+            (self.placed.resource_columns(), &self.placed.name, &self.key, self.literal(text));
+        let one = |is: &str, order: &str| {
+            format!("(SELECT {column} FROM {name} WHERE {key} {is} {text} ORDER BY {key} {order} LIMIT 1)")
+        };
+        format!("SELECT {}, {}", one("<", "DESC"), one(">=", "ASC"))
+    }
+
+    /// Selects the keys from one to another, both among them, in no order.
+    pub(crate) fn keys_between(&self, first: &[u8], last: &[u8]) -> String {
+        let ([column, ..], from, to) = (self.placed.resource_columns(), self.literal(first), self.literal(last));
+        format!("SELECT {column} FROM {} WHERE {key} >= {from} AND {key} <= {to}", self.placed.name, key = self.key)
+    }
+
+    /// Selects the resources behind one key, up to another and that among them, as the server orders them; those from the first on
+    /// or to the last where there is none. Without content unless they are `whole`.
+    pub(crate) fn behind(&self, after: Option<&[u8]>, up_to: Option<&[u8]>, whole: bool) -> String {
+        let condition =
+            |is: &str, end: Option<&[u8]>| end.map(|end| format!("{} {is} {}", self.key, self.literal(end)));
+        let conditions: Vec<_> = [condition(">", after), condition("<=", up_to)].into_iter().flatten().collect();
+        let which = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        format!("{}{which} ORDER BY {}", resources(self.placed, whole), self.key)
     }
 
     /// Selects the resources from one key to another, both among them, ascending; without content unless they are `whole`.
@@ -112,12 +146,16 @@ pub(crate) fn of_project(dialect: Dialect, placed: &Placed, project: Option<&[u8
 
 /// Selects the first and the last number of a table's rows, and how many there are.
 pub(crate) fn extent(dialect: Dialect, placed: &Placed, condition: &str) -> String {
-    let number = |what: &str| match dialect {
+    let numbers = ["COALESCE(MIN(id), 0)", "COALESCE(MAX(id), 0)", "COUNT(*)"].map(|what| number(dialect, what));
+    format!("SELECT {} FROM {} WHERE 1 = 1{condition}", numbers.join(", "), placed.name)
+}
+
+/// A number, 64 bits wide.
+fn number(dialect: Dialect, what: &str) -> String {
+    match dialect {
         Dialect::Postgres => format!("({what})::bigint"),
         Dialect::Mysql => format!("CAST({what} AS SIGNED)"),
-    };
-    let numbers = ["COALESCE(MIN(id), 0)", "COALESCE(MAX(id), 0)", "COUNT(*)"].map(number).join(", ");
-    format!("SELECT {numbers} FROM {} WHERE 1 = 1{condition}", placed.name)
+    }
 }
 
 /// Selects entries of a change log in a range of their ids, both ends in it, ascending: id, key, content, time, version,
@@ -137,6 +175,19 @@ pub(crate) fn entries(dialect: Dialect, placed: &Placed, (from, to): (i64, i64))
 /// Selects the last entries of a change log before one, that with the highest id first: id and time.
 pub(crate) fn newest(placed: &Placed, before: i64, rows: usize) -> String {
     format!("SELECT id, meta_ts FROM {} WHERE id < {before} ORDER BY id DESC LIMIT {rows}", placed.name)
+}
+
+/// Selects the lowest id of a change log.
+pub(crate) fn lowest(dialect: Dialect, placed: &Placed) -> String {
+    format!("SELECT {} FROM {}", number(dialect, "COALESCE(MIN(id), 0)"), placed.name)
+}
+
+/// Selects of each stretch of so many ids in a change log, the highest first, how many there are, the lowest and the highest. MySQL
+/// answers it from the smallest index that there is, and looks at no content.
+pub(crate) fn stretches(dialect: Dialect, placed: &Placed, width: i64) -> String {
+    let numbers = ["COUNT(*)", "MIN(id)", "MAX(id)"].map(|what| number(dialect, what)).join(", ");
+    let divided = if dialect == Dialect::Postgres { "/" } else { "DIV" };
+    format!("SELECT {numbers} FROM {} GROUP BY id {divided} {width} ORDER BY 3 DESC", placed.name)
 }
 
 /// Selects the server's time, in milliseconds since 1970.
@@ -163,11 +214,13 @@ mod tests {
     fn keys_are_compared_by_their_bytes_whatever_the_collation() {
         let own = placed("utf8mb3_bin");
         let keyed = Keyed::new(Dialect::Mysql, &own);
-        assert_eq!(keyed.is(b"/U"), "meta_table_key = CONVERT(X'2f55' USING utf8mb3) COLLATE utf8mb3_bin");
+        assert_eq!(keyed.is(b"/U"), "meta_table_key = CONVERT(_utf8mb4 X'2f55' USING utf8mb3) COLLATE utf8mb3_bin");
         let other = placed("utf8mb3_general_ci");
         let keyed = Keyed::new(Dialect::Mysql, &other);
-        assert!(keyed.within(b"/p/").starts_with("(meta_table_key COLLATE utf8mb3_bin >= CONVERT(X'2f702f' USING"));
-        assert!(keyed.within(b"/p/").contains("< CONVERT(X'2f7030' USING utf8mb3) COLLATE utf8mb3_bin"));
+        assert!(
+            keyed.within(b"/p/").starts_with("(meta_table_key COLLATE utf8mb3_bin >= CONVERT(_utf8mb4 X'2f702f' USING")
+        );
+        assert!(keyed.within(b"/p/").contains("< CONVERT(_utf8mb4 X'2f7030' USING utf8mb3) COLLATE utf8mb3_bin"));
         let keyed = Keyed::new(Dialect::Postgres, &own);
         assert_eq!(keyed.is(b"'"), "meta_table_key COLLATE \"C\" = convert_from(decode('27', 'hex'), 'UTF8')");
     }

@@ -7,6 +7,7 @@ use metaferry_pipeline::{Result, Stop};
 
 use super::address::{Server, StoreAddress};
 use super::tables::{Found, catalog_of_mysql, catalog_of_postgres};
+use crate::mysql::session::cell;
 use crate::sql::rows::{Cells, Mismatch};
 use crate::{mysql, postgres};
 
@@ -99,6 +100,17 @@ impl Session {
             Self::Postgres(session) => session.number(sql),
             Self::Mysql(session) => session.number(sql),
         }
+    }
+
+    /// About how many rows a query of one table goes through, where the server says so.
+    pub(crate) fn estimate(&mut self, sql: &str) -> Result<Option<u64>> {
+        let Self::Mysql(session) = self else { return Ok(None) };
+        let plan = session.ask(&format!("EXPLAIN {sql}"))?;
+        // What else it says depends on the server.
+        Ok(plan.first().and_then(|row| {
+            let place = row.columns_ref().iter().position(|column| column.name_str().eq_ignore_ascii_case("rows"))?;
+            cell(row, place)
+        }))
     }
 
     /// Hands out the rows of a query as they come. An error leaves the session in no state to be used.

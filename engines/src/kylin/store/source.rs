@@ -12,14 +12,17 @@ use metaferry_pipeline::{
 
 use super::address::StoreAddress;
 use super::offset;
+use super::padded::Padded;
 use super::plan::{self, Piece, Pieces};
 use super::preflight;
 use super::rows::Rows;
 use super::select::{self, Keyed};
 use super::session::Session;
 use super::sessions::{Readers, open, undisturbed};
+use super::stretches::Left;
 use super::tables::{Located, Role};
 use crate::sql::pool::Pool;
+use crate::sql::rows::Cells as _;
 
 /// Which part of a metastore is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,20 +132,44 @@ impl KylinSnapshot {
         self.sessions.with(|session| {
             let dialect = session.dialect();
             let placed = self.located.get(piece.role()).ok_or_else(unknown)?;
+            let whole = !self.reading.keys_only;
             let (sql, before) = match piece {
                 Piece::Flat(stretch) => {
                     let keyed = Keyed::new(dialect, placed);
-                    (keyed.between(&stretch.first, &stretch.last, !self.reading.keys_only), String::new())
+                    (keyed.between(&stretch.first, &stretch.last, whole), String::new())
+                }
+                Piece::Span { after, up_to, .. } => {
+                    let sql = Keyed::new(dialect, placed).behind(after.as_deref(), up_to.as_deref(), whole);
+                    return self.scan_span(session, &sql, out);
                 }
                 Piece::Typed { found, ids, .. } => {
                     let condition = plan::condition(dialect, placed, &self.reading);
-                    (select::numbered(placed, *ids, &condition, !self.reading.keys_only), format!("{}/", found.name))
+                    (select::numbered(placed, *ids, &condition, whole), format!("{}/", found.name))
                 }
             };
             let mut rows = Rows::new(out);
             session.rows(&sql, &mut |row| rows.resource(before.as_bytes(), row))?;
             rows.finish()
         })
+    }
+
+    /// Scans resources that come in the server's order, not all of which may be wanted.
+    fn scan_span(&self, session: &mut Session, sql: &str, out: &mut dyn Emit<Kylin>) -> Result<()> {
+        let (mut rows, mut padded, mut left) = (Rows::new(out), Padded::default(), Left::default());
+        session.rows(sql, &mut |row| {
+            let key = row.bytes(0).ok().flatten().unwrap_or_default();
+            if left.has(self.pieces.wanted.sort(key)) {
+                return Ok(());
+            }
+            match rows.read(b"", row)? {
+                Some(read) => padded.take(read, &mut |read| rows.take(read)),
+                None => Ok(()),
+            }
+        })?;
+        padded.finish(&mut |read| rows.take(read))?;
+        rows.finish()?;
+        left.told().into_iter().for_each(|(what, count)| out.left_behind(what, count));
+        Ok(())
     }
 
     fn scan_log(&self, ids: (u64, u64), out: &mut dyn Emit<Kylin>) -> Result<()> {

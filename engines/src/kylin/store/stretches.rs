@@ -1,5 +1,5 @@
-//! Which resources of the flat layout are read, and in what pieces: made out of the keys alone, in one pass over them. Rows that
-//! Kylin does not see are told apart here (`JdbcMetadataStore.reloadAll`).
+//! Which resources of the flat layout are read, and in what pieces, where these are made out of the keys alone in one pass over
+//! them. Rows that Kylin does not see are told apart here (`JdbcMetadataStore.reloadAll`).
 
 use std::collections::BTreeSet;
 
@@ -29,14 +29,31 @@ pub(super) struct Wanted {
     pub(super) projects: BTreeSet<Vec<u8>>,
 }
 
+/// What a key is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// What is read.
+    Wanted,
+    /// A project that is not there.
+    Orphan,
+    /// The samples and statistics of a table, where they are left out.
+    TableExd,
+}
+
+/// What is seen and not read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Resources of projects that are not there.
+    pub(super) orphans: u64,
+    /// Samples and statistics of tables.
+    pub(super) table_exds: u64,
+}
+
 /// What is made of the keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Stretches {
     pub(super) all: Vec<Stretch>,
-    /// Resources of projects that are not there, and were left out.
-    pub(super) orphans: u64,
-    /// Samples and statistics of tables that were left out.
-    pub(super) table_exds: u64,
+    pub(super) left: Left,
     /// Whether the keys came in another order than that of their bytes.
     pub(super) is_unordered: bool,
     /// Whether the last stretch goes on.
@@ -50,12 +67,7 @@ impl Stretches {
         self.is_unordered |= key < self.previous.as_slice();
         self.previous.clear();
         self.previous.extend_from_slice(key);
-        let (folder, file) = split(key);
-        if !wanted.orphans && !wanted.is_there(key, folder) {
-            self.orphans += 1;
-            self.is_open = false;
-        } else if wanted.without_table_exd && folder != Some(GLOBAL) && split(file).0 == Some(SAMPLES) {
-            self.table_exds += 1;
+        if self.left.has(wanted.sort(key)) {
             self.is_open = false;
         } else {
             self.add(key);
@@ -79,7 +91,39 @@ impl Stretches {
     }
 }
 
+impl Left {
+    /// Counts a resource that is not wanted; whether it is one.
+    pub(super) fn has(&mut self, sort: Sort) -> bool {
+        match sort {
+            Sort::Wanted => return false,
+            Sort::Orphan => self.orphans += 1,
+            Sort::TableExd => self.table_exds += 1,
+        }
+        true
+    }
+
+    /// How many there are, by what they are.
+    pub(super) fn told(&self) -> [(&'static str, u64); 2] {
+        [
+            ("resources of projects that are not there", self.orphans),
+            ("samples and statistics of tables", self.table_exds),
+        ]
+    }
+}
+
 impl Wanted {
+    /// What a key is of.
+    pub(super) fn sort(&self, key: &[u8]) -> Sort {
+        let (folder, file) = split(key);
+        if !self.orphans && !self.is_there(key, folder) {
+            Sort::Orphan
+        } else if self.without_table_exd && folder != Some(GLOBAL) && split(file).0 == Some(SAMPLES) {
+            Sort::TableExd
+        } else {
+            Sort::Wanted
+        }
+    }
+
     fn is_there(&self, key: &[u8], folder: Option<&[u8]>) -> bool {
         match folder {
             Some(GLOBAL) => true,
@@ -110,7 +154,7 @@ mod tests {
         keys.iter().for_each(|key| stretches.see(key.as_bytes(), wanted));
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let all = stretches.all.iter().map(|found| (text(&found.first), text(&found.last), found.rows)).collect();
-        (all, stretches.orphans, stretches.table_exds)
+        (all, stretches.left.orphans, stretches.left.table_exds)
     }
 
     fn stretch(first: &str, last: &str, rows: u64) -> (String, String, u64) {

@@ -10,6 +10,7 @@ use metaferry_codecs::kylin::key::MAX_KEY;
 use metaferry_codecs::kylin::{Batch, Kind, Kylin, Resource};
 use metaferry_pipeline::{About, Emit, Error, Guarantee, KindSet, Partition, Result, Scope, Snapshot};
 
+use super::super::padded::Padded;
 use super::super::session::Session;
 use super::reach::{Reach, project_key};
 use super::targets::{Target, Targets};
@@ -98,11 +99,14 @@ impl Snapshot<Kylin> for Current {
         let content = if self.is_whole { content } else { "NULL" };
         let order = match dialect {
             Dialect::Postgres => format!("m.{key} COLLATE \"C\""),
+            // As it lies in the index: what is not in the order of the bytes is put into it here.
+            Dialect::Mysql if target.part.is_none() && target.placed.is_by_code_point() => format!("m.{key}"),
             Dialect::Mysql => format!("CAST(m.{key} AS BINARY)"),
         };
         let name = &target.placed.name;
         let sql = format!("SELECT m.{key}, m.{mvcc}, {content} FROM {name} m WHERE {within} ORDER BY {order}");
-        let (head, mut rows, mut bytes) = (target.head(), Vec::new(), 0);
+        let (head, mut padded) = (target.head(), Padded::default());
+        let mut batches = Batches { rows: Vec::new(), bytes: 0, out };
         session.rows(&sql, &mut |cells| {
             let wrong = |_| Error::corrupt(format!("{}: a row of {name} is none of a resource", self.shown));
             let key = [head.as_bytes(), cells.bytes(0).map_err(wrong)?.unwrap_or_default()].concat();
@@ -110,16 +114,32 @@ impl Snapshot<Kylin> for Current {
                 return Ok(());
             }
             let mvcc = cells.integer(1).map_err(wrong)?.unwrap_or_default();
-            let content = cells.bytes(2).map_err(wrong)?.map(compared).unwrap_or_default();
-            bytes += key.len().max(MAX_KEY) + content.len();
-            rows.push(Resource { key, content: content.into_owned(), ts: 0, mvcc });
-            if rows.len() >= ROWS || bytes >= BYTES {
-                bytes = 0;
-                out.emit(Batch::Resource(std::mem::take(&mut rows)))?;
-            }
-            Ok(())
+            let content = cells.bytes(2).map_err(wrong)?.map(compared).unwrap_or_default().into_owned();
+            padded.take(Resource { key, content, ts: 0, mvcc }, &mut |row| batches.take(row))
         })?;
-        if rows.is_empty() { Ok(()) } else { out.emit(Batch::Resource(rows)) }
+        padded.finish(&mut |row| batches.take(row))?;
+        batches.emit()
+    }
+}
+
+/// Rows on their way out.
+struct Batches<'o> {
+    rows: Vec<Resource>,
+    bytes: usize,
+    out: &'o mut dyn Emit<Kylin>,
+}
+
+impl Batches<'_> {
+    fn take(&mut self, row: Resource) -> Result<()> {
+        self.bytes += row.key.len().max(MAX_KEY) + row.content.len();
+        self.rows.push(row);
+        if self.rows.len() >= ROWS || self.bytes >= BYTES { self.emit() } else { Ok(()) }
+    }
+
+    fn emit(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        if rows.is_empty() { Ok(()) } else { self.out.emit(Batch::Resource(rows)) }
     }
 }
 

@@ -40,6 +40,14 @@ impl Placed {
         self.columns.iter().any(|known| known == column)
     }
 
+    /// Whether MySQL compares its keys by code point, which is by their bytes but for the blanks that a shorter one may be filled
+    /// up with. What MySQL calls latin1 has some in another order.
+    pub(crate) fn is_by_code_point(&self) -> bool {
+        self.collation.as_ref().is_some_and(|(encoding, collation)| {
+            ["utf8", "utf8mb3", "utf8mb4", "ascii"].contains(&encoding.as_str()) && collation.ends_with("_bin")
+        })
+    }
+
     /// The four columns of a resource: key, content, time, version.
     pub(crate) fn resource_columns(&self) -> [&'static str; 4] {
         if self.table.role == Role::Resources { FLAT_COLUMNS } else { TYPED_COLUMNS }
