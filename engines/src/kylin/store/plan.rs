@@ -150,8 +150,8 @@ fn flat(session: &mut Session, located: &Located, reading: &Reading) -> Result<P
     })
 }
 
-/// The whole of a table that lies in the order of its keys. A key that is nowhere would be missed only between two spans, and
-/// those have their ends in common.
+/// The whole of a table that lies in the order of its keys. Each span ends where the next begins, and the outermost are open: no row
+/// is missed, wherever the cuts are.
 fn spans(session: &mut Session, keyed: &Keyed<'_>) -> Result<Vec<Piece>> {
     let mut end = |is_last| {
         let mut end = None;
