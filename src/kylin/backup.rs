@@ -10,7 +10,7 @@ use metaferry_codecs::kylin::Kylin;
 use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::{KylinSource, Reading};
 use metaferry_pipeline::copy::{self, Report};
-use metaferry_pipeline::{Error, Monitor, Result, Stop};
+use metaferry_pipeline::{Error, Monitor, Result, Source, Stop};
 
 use super::settings::Settings;
 use crate::Outcome;
@@ -52,7 +52,7 @@ pub(super) fn run(
     let form = if into.compress { Form::Zip } else { Form::Folder };
     let started = Instant::now();
     let progress = Progress::start(context);
-    let write = writing(context, settings, reading, (&path, form));
+    let write = writing(context, source(settings, reading), (&path, form));
     let report = write(&context.monitor, &context.stop)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
@@ -74,15 +74,18 @@ pub(super) fn named(what: &str) -> String {
     format!("{}_{what}", Zoned::now().strftime("%Y-%m-%d-%H-%M-%S"))
 }
 
-/// What writes what is asked of the store into a folder that is not there yet.
+/// What is asked of the store.
+pub(super) fn source(settings: &Settings, reading: Reading) -> Box<dyn Source<Kylin>> {
+    Box::new(KylinSource::new(settings.store.clone(), reading))
+}
+
+/// What writes that into a folder that is not there yet.
 pub(super) fn writing(
     context: &Context,
-    settings: &Settings,
-    reading: Reading,
+    source: Box<dyn Source<Kylin>>,
     (path, form): (&Path, Form),
 ) -> impl FnOnce(&Monitor, &Stop) -> Result<Report<Kylin>> + Send + use<> {
     let sink = Box::new(BackupSink::create(path, form));
-    let source = Box::new(KylinSource::new(settings.store.clone(), reading));
     let options = context.copy_options(&CopyArgs::default());
     move |monitor, stop| copy::copy(source, sink, &options, monitor, stop)
 }

@@ -84,7 +84,7 @@ pub(super) fn fetch(context: &Context, settings: &Settings, path: &OsStr, dir: O
     }
     let target = dir.join(backup::named("fetch"));
     let reading = Reading { under: Some(under), ..Reading::default() };
-    let write = backup::writing(context, settings, reading, (&target, Form::Folder));
+    let write = backup::writing(context, backup::source(settings, reading), (&target, Form::Folder));
     let report = write(&context.monitor, &context.stop)?;
     let rows = report.tally.of(Kind::Resource).rows;
     if context.common.json {

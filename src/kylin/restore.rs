@@ -14,10 +14,10 @@ use metaferry_engines::kylin::store::maintenance::{Guard, Held, Process};
 use metaferry_engines::kylin::store::patch::{KylinPatch, Restoring};
 
 use metaferry_pipeline::patch::{Changes, Note, Options, Patch, Report, patch};
-use metaferry_pipeline::{Error, Monitor, Result};
+use metaferry_pipeline::{Error, Monitor, Result, Stop};
 use serde_json::json;
 
-use super::saved::Saved;
+use super::saved::{self, Saved};
 use super::settings::Settings;
 use super::wanted::Wanted;
 use super::{backup, maintenance};
@@ -61,8 +61,10 @@ pub(super) fn run(
     let report = match &safe {
         None => change(context, (&wanted, target), &options, &mut |_| {})?,
         Some(path) => {
-            let save = backup::writing(context, settings, Reading::default(), (path, Form::Folder));
-            let target = Saved::new(target, Box::new(|stop| save(&Monitor::default(), stop).map(drop)));
+            let (source, opened) = saved::announced(backup::source(settings, Reading::default()));
+            let write = backup::writing(context, source, (path, Form::Folder));
+            let save = move |stop: &Stop| write(&Monitor::default(), stop).map(drop);
+            let target = Saved::new(target, (Box::new(save), opened));
             change(context, (&wanted, target), &options, &mut |_| {})?
         }
     };

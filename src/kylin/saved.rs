@@ -1,17 +1,20 @@
-//! A restore that saves what is there: the backup is begun once the rows were seen, written while they are compared, and has to be
-//! whole before anything is changed. What is written after the rows were seen stops the restore; so whatever a restore replaces or
-//! removes is in the backup before it.
+//! A restore that saves what is there: the backup is begun once the rows were seen, written while they are compared and changed, and
+//! has to be whole before the changes are committed. What somebody writes after the rows were seen stops the restore; so whatever
+//! it replaces or removes is in that backup.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use metaferry_codecs::kylin::{Batch, Kylin};
 use metaferry_engines::kylin::store::patch::KylinPatch;
 use metaferry_pipeline::patch::{Changes, Conflict, Patch};
-use metaferry_pipeline::{Error, ErrorKind, Result, Sieve, Snapshot, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Result, Sieve, Snapshot, Source, Stop};
 
-/// How often a wait for it looks whether the restore is to end.
+/// How often a wait looks whether the restore is to end.
 const TICK: Duration = Duration::from_millis(20);
+/// How much the backup gives way to the restore, which waits for it at its end alone.
+const NICE: i32 = 10;
 
 /// Makes the backup, until it is done or stopped.
 pub(super) type Save = Box<dyn FnOnce(&Stop) -> Result<()> + Send>;
@@ -19,7 +22,7 @@ pub(super) type Save = Box<dyn FnOnce(&Stop) -> Result<()> + Send>;
 /// A store that is changed once it is saved.
 pub(super) struct Saved {
     target: Box<KylinPatch>,
-    save: Option<Save>,
+    save: Option<(Save, Receiver<()>)>,
     saving: Saving,
 }
 
@@ -33,8 +36,30 @@ struct Saving {
     whole: Stop,
 }
 
+/// What is saved; it lets go of `opened` once its point in time is fixed.
+struct Announced {
+    source: Box<dyn Source<Kylin>>,
+    opened: Sender<()>,
+}
+
+/// A source, and what is closed once its point in time is fixed.
+pub(super) fn announced(source: Box<dyn Source<Kylin>>) -> (Box<dyn Source<Kylin>>, Receiver<()>) {
+    let (opened, fixed) = channel();
+    (Box::new(Announced { source, opened }), fixed)
+}
+
+impl Source<Kylin> for Announced {
+    fn snapshot(self: Box<Self>, readers: usize, stop: &Stop) -> Result<Box<dyn Snapshot<Kylin>>> {
+        let Self { source, opened } = *self;
+        let snapshot = source.snapshot(readers, stop);
+        drop(opened);
+        snapshot
+    }
+}
+
 impl Saved {
-    pub(super) fn new(target: KylinPatch, save: Save) -> Self {
+    /// `save` reads an [`announced`] source.
+    pub(super) fn new(target: KylinPatch, save: (Save, Receiver<()>)) -> Self {
         Self { target: Box::new(target), save: Some(save), saving: Saving::default() }
     }
 }
@@ -46,11 +71,12 @@ impl Patch<Kylin> for Saved {
 
     fn current(&mut self, whole: bool, stop: &Stop) -> Result<Box<dyn Snapshot<Kylin>>> {
         let current = self.target.current(whole, stop)?;
-        if let Some(save) = self.save.take() {
-            self.saving.whole = stop.clone();
-            let stop = self.saving.stop.clone();
-            let thread = std::thread::Builder::new().name("save".to_owned()).spawn(move || save(&stop));
-            self.saving.thread = Some(thread.map_err(|cause| Error::engine("a thread for the backup", cause))?);
+        if let Some((save, opened)) = self.save.take() {
+            self.saving.begin(save, stop)?;
+            // A server that is asked to change rows may let nobody open a point in time.
+            while opened.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                stop.check()?;
+            }
         }
         Ok(current)
     }
@@ -63,13 +89,27 @@ impl Patch<Kylin> for Saved {
         self.target.take(changes)
     }
 
-    fn apply(mut self: Box<Self>) -> Result<Vec<Conflict>> {
-        self.saving.end()?;
-        self.target.apply()
+    fn apply(self: Box<Self>) -> Result<Vec<Conflict>> {
+        let Self { mut target, mut saving, .. } = *self;
+        target.commit_after(Box::new(move || saving.end()));
+        target.apply()
     }
 }
 
 impl Saving {
+    fn begin(&mut self, save: Save, whole: &Stop) -> Result<()> {
+        self.whole = whole.clone();
+        let stop = self.stop.clone();
+        let run = move || {
+            // Where that is not allowed, both take turns.
+            rustix::process::nice(NICE).ok();
+            save(&stop)
+        };
+        let thread = std::thread::Builder::new().name("save".to_owned()).spawn(run);
+        self.thread = Some(thread.map_err(|cause| Error::engine("a thread for the backup", cause))?);
+        Ok(())
+    }
+
     /// Waits for the end of it.
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };

@@ -11,6 +11,7 @@ use metaferry_pipeline::{Error, ErrorKind, Result};
 use super::super::maintenance::Guard;
 use super::super::session::Session;
 use super::super::tables::Located;
+use super::BeforeCommit;
 use super::current::within;
 use super::encode::Model;
 use super::log::Log;
@@ -70,7 +71,7 @@ struct Applying<'a> {
 }
 
 /// Applies what was staged. What it returns stood in the way, and nothing was changed.
-pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>) -> Result<Vec<Conflict>> {
+pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>, before_commit: BeforeCommit) -> Result<Vec<Conflict>> {
     staging.finish()?;
     staging.refuse_too_large()?;
     let (staged, models) = (staging.name(), std::mem::take(&mut staging.models));
@@ -95,6 +96,7 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>) -> Result<Vec<Confl
     if told.count > 0 {
         session.rollback()?;
     } else {
+        before_commit()?;
         session.commit()?;
     }
     staging.session.close();

@@ -48,6 +48,9 @@ pub struct Restoring {
     pub guard: Option<Guard>,
 }
 
+/// What has to be done, and well, before changes are committed.
+pub type BeforeCommit = Box<dyn FnOnce() -> Result<()> + Send>;
+
 /// A metastore that is to be restored.
 pub struct KylinPatch {
     address: StoreAddress,
@@ -61,6 +64,7 @@ pub struct KylinPatch {
     come: BTreeSet<Vec<u8>>,
     gone: BTreeSet<Vec<u8>>,
     staging: Option<Staging>,
+    before_commit: Option<BeforeCommit>,
     stop: Stop,
 }
 
@@ -81,7 +85,13 @@ impl KylinPatch {
         let targets = Targets::new(&located, restoring.log);
         let (parts, stop) = (Parts::default(), stop.clone());
         let (come, gone) = (BTreeSet::new(), BTreeSet::new());
-        Ok(Self { address, restoring, located, targets, reach: None, parts, come, gone, staging: None, stop })
+        let (reach, staging, before_commit) = (None, None, None);
+        Ok(Self { address, restoring, located, targets, reach, parts, come, gone, staging, before_commit, stop })
+    }
+
+    /// Commits only after this went well.
+    pub fn commit_after(&mut self, before_commit: BeforeCommit) {
+        self.before_commit = Some(before_commit);
     }
 
     /// The layout of the store.
@@ -161,7 +171,8 @@ impl Patch<Kylin> for KylinPatch {
     }
 
     fn apply(mut self: Box<Self>) -> Result<Vec<Conflict>> {
-        let Some(staging) = self.staging.take() else { return Ok(Vec::new()) };
+        let before_commit = self.before_commit.take().unwrap_or_else(|| Box::new(|| Ok(())));
+        let Some(staging) = self.staging.take() else { return before_commit().map(|()| Vec::new()) };
         let reach = self.reach()?;
         let has = |name: &[u8]| {
             name == GLOBAL || self.come.contains(name) || reach.has_project(name) && !self.gone.contains(name)
@@ -176,7 +187,7 @@ impl Patch<Kylin> for KylinPatch {
             instance: &format!("{}:0000", self.restoring.ip.clone().unwrap_or_else(host::address)),
             now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
-        apply::apply(staging, &whole)
+        apply::apply(staging, &whole, before_commit)
     }
 }
 
