@@ -62,7 +62,7 @@ pub(super) fn run(
         None => change(context, (&wanted, target), &options, &mut |_| {})?,
         Some(path) => {
             let (source, opened) = saved::announced(backup::source(settings, Reading::default()));
-            let write = backup::writing(context, source, (path, Form::Folder));
+            let write = backup::writing(context, source, (path, Form::Zip));
             let save = move |stop: &Stop| write(&Monitor::default(), stop).map(drop);
             let target = Saved::new(target, (Box::new(save), opened));
             change(context, (&wanted, target), &options, &mut |_| {})?
