@@ -40,11 +40,11 @@ impl Target {
         self.placed.table.filled().position(|found| found.name == column)
     }
 
-    /// The column with the version of the model that a row belongs to, as the log has it.
+    /// The column with the id of the model that a row belongs to, as the log has it (`RawResource.getModelUuid` of each type).
     pub(super) fn model(&self) -> Option<usize> {
         self.filled(match self.part? {
-            "MODEL" | "DATAFLOW" => "uuid",
-            "SEGMENT" | "TABLE_MODEL_RELATION" | "CC_MODEL_RELATION" => "model_uuid",
+            "MODEL" | "DATAFLOW" | "INDEX_PLAN" | "FUSION_MODEL" => "uuid",
+            "SEGMENT" | "TABLE_MODEL_RELATION" | "CC_MODEL_RELATION" | "STREAMING_JOB" => "model_uuid",
             "LAYOUT" | "LAYOUT_DETAILS" => "dataflow_id",
             _ => return None,
         })
@@ -83,5 +83,33 @@ impl Targets {
     /// How many columns the content fills, at most.
     pub(super) fn most_filled(&self) -> usize {
         self.all.iter().map(|target| target.placed.table.filled().count()).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tables::Table;
+    use super::*;
+
+    #[test]
+    fn every_type_that_belongs_to_a_model_has_it_in_the_log() {
+        let located = Located::made(Layout::Typed, None, &|table: &Table| table.name("k"));
+        let targets = Targets::new(&located, true);
+        let of_models = targets.all.iter().filter(|target| target.model().is_some()).filter_map(|target| target.part);
+        assert_eq!(
+            of_models.collect::<Vec<_>>(),
+            [
+                "CC_MODEL_RELATION",
+                "DATAFLOW",
+                "FUSION_MODEL",
+                "INDEX_PLAN",
+                "LAYOUT",
+                "LAYOUT_DETAILS",
+                "MODEL",
+                "SEGMENT",
+                "STREAMING_JOB",
+                "TABLE_MODEL_RELATION",
+            ]
+        );
     }
 }
