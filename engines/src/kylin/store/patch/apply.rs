@@ -90,7 +90,8 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>, before_commit: Befo
         None => {
             applying.session.rollback()?;
             applying.session.begin()?;
-            applying.run(&models, true)?.unwrap_or_default()
+            let lost = || Error::new(ErrorKind::Bug, "rows that were locked have moved");
+            applying.run(&models, true)?.ok_or_else(lost)?
         }
     };
     if told.count > 0 {
@@ -151,21 +152,17 @@ impl Applying<'_> {
     /// Keeps other writers out; and says which tables may have rows that are not as they were seen, by their numbers.
     fn keep_out_others(&mut self) -> Result<BTreeSet<i64>> {
         let within = self.within();
-        let mut statements = Vec::new();
-        match self.sql.dialect {
-            Dialect::Postgres => {
-                let suspects = within.iter().map(|(target, _)| target.number).collect();
-                let lock = Sql::lock_tables(&within);
-                // Keys and versions of all rows are to be joined without a detour over its disk.
-                self.session.run(&format!("{lock}; SET LOCAL work_mem = '64MB'"))?;
-                return Ok(suspects);
-            }
-            Dialect::Mysql => statements.extend(
-                within
-                    .iter()
-                    .map(|(target, within)| (target.number, self.seen(target), self.sql.lock_rows(target, within))),
-            ),
+        if self.sql.dialect == Dialect::Postgres {
+            let suspects = within.iter().map(|(target, _)| target.number).collect();
+            let lock = Sql::lock_tables(&within);
+            // Keys and versions of all rows are to be joined without a detour over its disk.
+            self.session.run(&format!("{lock}; SET LOCAL work_mem = '64MB'"))?;
+            return Ok(suspects);
         }
+        let locking = |(target, within): &(&Target, String)| {
+            (target.number, self.seen(target), self.sql.lock_rows(target, within))
+        };
+        let statements: Vec<_> = within.iter().map(locking).collect();
         let (mut suspects, tells_all) = (BTreeSet::new(), self.tells_all());
         for (number, seen, sql) in statements {
             self.session.rows(&sql, &mut |cells| {

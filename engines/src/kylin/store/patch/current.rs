@@ -1,24 +1,19 @@
 //! The state of a store, as far as a patch reaches: its resources ascending by key, read in one transaction. Where content is not
 //! asked for none leaves the server.
 
-use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use metaferry_codecs::kylin::address::Dialect;
-use metaferry_codecs::kylin::content::{BOUND, plain};
-use metaferry_codecs::kylin::key::MAX_KEY;
-use metaferry_codecs::kylin::{Batch, Kind, Kylin, Resource};
+use metaferry_codecs::kylin::content::{BOUND, Opener};
+use metaferry_codecs::kylin::{Kind, Kylin, Resource};
 use metaferry_pipeline::{About, Emit, Error, Guarantee, KindSet, Partition, Result, Scope, Snapshot};
 
 use super::super::padded::Padded;
+use super::super::rows::Rows;
 use super::super::session::Session;
 use super::reach::{Reach, project_key};
 use super::targets::{Target, Targets};
 use crate::sql::rows::Cells as _;
-
-/// Rows of one batch, and their bytes, at most.
-const ROWS: usize = 4096;
-const BYTES: usize = 1 << 20;
 
 /// One point in time of a store.
 pub(super) struct Current {
@@ -106,7 +101,7 @@ impl Snapshot<Kylin> for Current {
         let name = &target.placed.name;
         let sql = format!("SELECT m.{key}, m.{mvcc}, {content} FROM {name} m WHERE {within} ORDER BY {order}");
         let (head, mut padded) = (target.head(), Padded::default());
-        let mut batches = Batches { rows: Vec::new(), bytes: 0, out };
+        let (mut rows, mut opener) = (Rows::new(out), Opener::default());
         session.rows(&sql, &mut |cells| {
             let wrong = |_| Error::corrupt(format!("{}: a row of {name} is none of a resource", self.shown));
             let key = [head.as_bytes(), cells.bytes(0).map_err(wrong)?.unwrap_or_default()].concat();
@@ -114,36 +109,12 @@ impl Snapshot<Kylin> for Current {
                 return Ok(());
             }
             let mvcc = cells.integer(1).map_err(wrong)?.unwrap_or_default();
-            let content = cells.bytes(2).map_err(wrong)?.map(compared).unwrap_or_default().into_owned();
-            padded.take(Resource { key, content, ts: 0, mvcc }, &mut |row| batches.take(row))
+            let stored = cells.bytes(2).map_err(wrong)?.unwrap_or_default();
+            // What cannot be read is equal to nothing that is wanted, and is there to be replaced.
+            let content = opener.plain(stored, BOUND).unwrap_or(stored).to_vec();
+            padded.take(Resource { key, content, ts: 0, mvcc }, &mut |row| rows.take(row))
         })?;
-        padded.finish(&mut |row| batches.take(row))?;
-        batches.emit()
+        padded.finish(&mut |row| rows.take(row))?;
+        rows.finish()
     }
-}
-
-/// Rows on their way out.
-struct Batches<'o> {
-    rows: Vec<Resource>,
-    bytes: usize,
-    out: &'o mut dyn Emit<Kylin>,
-}
-
-impl Batches<'_> {
-    fn take(&mut self, row: Resource) -> Result<()> {
-        self.bytes += row.key.len().max(MAX_KEY) + row.content.len();
-        self.rows.push(row);
-        if self.rows.len() >= ROWS || self.bytes >= BYTES { self.emit() } else { Ok(()) }
-    }
-
-    fn emit(&mut self) -> Result<()> {
-        self.bytes = 0;
-        let rows = std::mem::take(&mut self.rows);
-        if rows.is_empty() { Ok(()) } else { self.out.emit(Batch::Resource(rows)) }
-    }
-}
-
-/// Content to be compared: what cannot be read is equal to nothing that is wanted, and is there to be replaced.
-fn compared(stored: &[u8]) -> Cow<'_, [u8]> {
-    plain(stored, BOUND).unwrap_or(Cow::Borrowed(stored))
 }
