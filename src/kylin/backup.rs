@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use jiff::Zoned;
@@ -52,7 +52,7 @@ pub(super) fn run(
     let form = if into.compress { Form::Zip } else { Form::Folder };
     let started = Instant::now();
     let progress = Progress::start(context);
-    let write = writing(context, source(settings, reading), (&path, form));
+    let write = writing(context, source(settings, reading), BackupSink::create(&path, form));
     let report = write(&context.monitor, &context.stop)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
@@ -83,9 +83,9 @@ pub(super) fn source(settings: &Settings, reading: Reading) -> Box<dyn Source<Ky
 pub(super) fn writing(
     context: &Context,
     source: Box<dyn Source<Kylin>>,
-    (path, form): (&Path, Form),
+    sink: BackupSink,
 ) -> impl FnOnce(&Monitor, &Stop) -> Result<Report<Kylin>> + Send + use<> {
-    let sink = Box::new(BackupSink::create(path, form));
+    let sink = Box::new(sink);
     let options = context.copy_options(&CopyArgs::default());
     move |monitor, stop| copy::copy(source, sink, &options, monitor, stop)
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use metaferry_codecs::kylin::{Batch, Kind, Kylin};
-use metaferry_engines::kylin::folder::Form;
+use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::{KylinSource, Reading};
 use metaferry_pipeline::{Emit, Error, Result, Scope, Source};
 use serde_json::json;
@@ -84,7 +84,8 @@ pub(super) fn fetch(context: &Context, settings: &Settings, path: &OsStr, dir: O
     }
     let target = dir.join(backup::named("fetch"));
     let reading = Reading { under: Some(under), ..Reading::default() };
-    let write = backup::writing(context, backup::source(settings, reading), (&target, Form::Folder));
+    let sink = BackupSink::create(&target, Form::Folder);
+    let write = backup::writing(context, backup::source(settings, reading), sink);
     let report = write(&context.monitor, &context.stop)?;
     let rows = report.tally.of(Kind::Resource).rows;
     if context.common.json {

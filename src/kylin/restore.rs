@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metaferry_codecs::kylin::key::TRASH;
 use metaferry_codecs::kylin::{Batch, Kylin};
-use metaferry_engines::kylin::folder::Form;
+use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::Reading;
 use metaferry_engines::kylin::store::maintenance::{Guard, Held, Process};
 use metaferry_engines::kylin::store::patch::{KylinPatch, Restoring};
@@ -62,7 +62,9 @@ pub(super) fn run(
         None => change(context, (&wanted, target), &options, &mut |_| {})?,
         Some(path) => {
             let (source, opened) = saved::announced(backup::source(settings, Reading::default()));
-            let write = backup::writing(context, source, (path, Form::Zip));
+            // As they come: it is seldom restored, and the restore waits for it.
+            let sink = BackupSink::create(path, Form::Zip).in_any_order();
+            let write = backup::writing(context, source, sink);
             let save = move |stop: &Stop| write(&Monitor::default(), stop).map(drop);
             let target = Saved::new(target, (Box::new(save), opened));
             change(context, (&wanted, target), &options, &mut |_| {})?

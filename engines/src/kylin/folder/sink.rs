@@ -60,6 +60,7 @@ impl Form {
 pub struct BackupSink {
     path: PathBuf,
     form: Form,
+    is_ordered: bool,
     writing: Option<Writing>,
 }
 
@@ -74,7 +75,13 @@ impl BackupSink {
     /// A backup in a folder that shall be at `path`; nothing is touched yet.
     #[must_use]
     pub fn create(path: &Path, form: Form) -> Self {
-        Self { path: path.to_owned(), form, writing: None }
+        Self { path: path.to_owned(), form, is_ordered: form == Form::Zip, writing: None }
+    }
+
+    /// A zip whose entries come as they are read: nothing has to be sorted to write it, but to restore it.
+    #[must_use]
+    pub fn in_any_order(self) -> Self {
+        Self { is_ordered: false, ..self }
     }
 
     fn writing(&self) -> Result<&Writing> {
@@ -88,10 +95,8 @@ impl BackupSink {
 
 impl Sink<Kylin> for BackupSink {
     fn needs(&self) -> Needs {
-        let (loaders, ordered) = match self.form {
-            Form::Folder => (LOADERS, KindSet::NONE),
-            Form::Zip => (1, KindSet::of([Kind::Resource])),
-        };
+        let loaders = if self.form == Form::Zip { 1 } else { LOADERS };
+        let ordered = if self.is_ordered { KindSet::of([Kind::Resource]) } else { KindSet::NONE };
         Needs {
             loaders,
             ordered,
@@ -138,7 +143,7 @@ impl Sink<Kylin> for BackupSink {
         shared.open.fetch_add(1, Ordering::AcqRel);
         Ok(match zip {
             None => Box::new(FolderLoader::new(Arc::clone(shared))),
-            Some(zip) => Box::new(ZipLoader::new(Arc::clone(shared), Arc::clone(zip))),
+            Some(zip) => Box::new(ZipLoader::new(Arc::clone(shared), Arc::clone(zip), self.is_ordered)),
         })
     }
 

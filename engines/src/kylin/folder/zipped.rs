@@ -1,8 +1,9 @@
-//! The loader of a zip: resources become entries, one after another, in the order of their keys.
+//! The loader of a zip: resources become entries, one after another, in the order of their keys or as they come.
 
 use std::sync::{Arc, Mutex};
 
 use metaferry_codecs::kylin::{Batch, Kylin};
+use metaferry_codecs::tally::spread;
 use metaferry_pipeline::{Error, ErrorKind, Loader, Result};
 
 use super::booked::{Booked, Shared};
@@ -16,12 +17,43 @@ pub(super) struct ZipLoader {
     shared: Arc<Shared>,
     zip: Arc<Mutex<ZipOutput>>,
     booked: Booked,
-    last: Vec<u8>,
+    keys: Keys,
+}
+
+/// Sees to it that no key comes twice: of two entries of one name, Kylin takes the last.
+enum Keys {
+    /// The last of those that ascend.
+    Ascending(Vec<u8>),
+    /// Of those that come as they like, 64 bits each.
+    Scattered(Vec<u64>),
+}
+
+impl Keys {
+    fn see(&mut self, key: &[u8]) -> Result<()> {
+        match self {
+            Self::Ascending(last) if *key <= **last => {
+                return Err(Error::corrupt(format!("the key {} comes twice, or late", shown(key))));
+            }
+            Self::Ascending(last) => key.clone_into(last),
+            Self::Scattered(seen) => seen.push(spread(key)),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        let Self::Scattered(mut seen) = self else { return Ok(()) };
+        seen.sort_unstable();
+        match seen.array_windows().any(|[one, other]| one == other) {
+            true => Err(Error::corrupt("a key comes twice")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl ZipLoader {
-    pub(super) fn new(shared: Arc<Shared>, zip: Arc<Mutex<ZipOutput>>) -> Self {
-        Self { shared, zip, booked: Booked::default(), last: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, zip: Arc<Mutex<ZipOutput>>, is_ordered: bool) -> Self {
+        let keys = if is_ordered { Keys::Ascending(Vec::new()) } else { Keys::Scattered(Vec::new()) };
+        Self { shared, zip, booked: Booked::default(), keys }
     }
 }
 
@@ -35,13 +67,9 @@ impl Loader<Kylin> for ZipLoader {
             self.shared.stop.check()?;
             // A zip is read from anywhere: the path is made only to see that the key could be a file's.
             self.shared.path(&row.key, row.content.len())?;
-            if row.key <= self.last {
-                // Of two entries of one name, Kylin takes the last.
-                return Err(Error::corrupt(format!("the key {} comes twice, or late", shown(&row.key))));
-            }
+            self.keys.see(&row.key)?;
             zip.append(&entry_name(&row.key), &row)?;
             self.booked.book(&row);
-            self.last = row.key;
         }
         Ok(())
     }
@@ -51,6 +79,7 @@ impl Loader<Kylin> for ZipLoader {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
+        self.keys.finish()?;
         self.shared.finish(self.booked);
         Ok(())
     }

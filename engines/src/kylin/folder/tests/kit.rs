@@ -11,7 +11,9 @@ use metaferry_codecs::system::{Advance, Batch as _, Finding};
 use metaferry_pipeline::copy::{self, Options, Report};
 use metaferry_pipeline::memory::Memory;
 use metaferry_pipeline::spill::SpillDir;
-use metaferry_pipeline::{Emit, Error, Findings, KindSet, Monitor, Needs, Result, Scope, Sink, Snapshot, Source, Stop};
+use metaferry_pipeline::{
+    About, Emit, Error, Findings, Guarantee, KindSet, Monitor, Needs, Result, Scope, Sink, Snapshot, Source, Stop,
+};
 
 use super::super::{BackupSink, BackupSource, Form, Reading};
 
@@ -229,6 +231,19 @@ pub(super) fn copied(source: impl Source<Kylin> + 'static, sink: impl Sink<Kylin
 
 pub(super) fn copy_backup(from: &Path, to: &Path, form: Form) -> Result<Report<Kylin>> {
     copied(BackupSource::open(from, Reading::default())?, BackupSink::create(to, form))
+}
+
+/// What a source says of itself.
+pub(super) fn about() -> About {
+    About {
+        origin: "kylin_metadata@jdbc".to_owned(),
+        guarantee: Guarantee::Exact,
+        ordered: KindSet::ALL,
+        notes: Vec::new(),
+        live_sessions: 0,
+        is_repeatable: true,
+        is_partial: false,
+    }
 }
 
 /// A store in memory that holds those resources.

@@ -5,22 +5,10 @@ use std::fs;
 use metaferry_codecs::kylin::{Batch, Layout, Resource, Setting};
 use metaferry_codecs::system::Batch as _;
 use metaferry_codecs::tally::Tally;
-use metaferry_pipeline::{About, Commit, ErrorKind, Guarantee, KindSet, Sink, Stop, preflight};
+use metaferry_pipeline::{Commit, ErrorKind, Sink, Stop, preflight};
 
 use super::super::{BackupSink, BackupSource, Form, Reading};
 use super::kit::*;
-
-fn about() -> About {
-    About {
-        origin: "kylin_metadata@jdbc".to_owned(),
-        guarantee: Guarantee::Exact,
-        ordered: KindSet::ALL,
-        notes: Vec::new(),
-        live_sessions: 0,
-        is_repeatable: true,
-        is_partial: false,
-    }
-}
 
 fn commit() -> Commit<metaferry_codecs::kylin::Kylin> {
     let seal: Batch = vec![Setting { layout: Layout::Flat, offset: Some(1), project: Vec::new() }].into();

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use metaferry_pipeline::ErrorKind;
+use metaferry_pipeline::{ErrorKind, Sink as _, Stop};
 
-use super::super::Form;
+use super::super::{BackupSink, BackupSource, Form, Reading};
 use super::kit::*;
 use super::made::*;
 
@@ -37,6 +37,26 @@ fn entries_in_any_order_are_sorted_on_the_way() {
     assert_eq!(yielded.rows.len(), 11);
     copy_backup(&path, &folder.path("to"), Form::Zip).unwrap();
     assert!(all(&folder.path("to")).is_ordered);
+}
+
+#[test]
+fn a_zip_takes_them_as_they_come_where_it_may_and_none_twice() {
+    let folder = Folder::new();
+    let mut entries = entries();
+    entries.reverse();
+    let backwards = || BackupSource::open(&folder.zip(&zip(&entries)), Reading::default()).unwrap();
+    let to = |name| BackupSink::create(&folder.path(name), Form::Zip).in_any_order();
+    copied(backwards(), to("to")).unwrap();
+    let written = all(&folder.path("to"));
+    assert!(!written.is_ordered);
+    assert_eq!((written.rows.len(), written.findings.census.len()), (11, 0));
+
+    let twice = [("/p/x", "1"), ("/p/a", ""), ("/p/x", "2")].map(|(key, content)| resource(key, content.as_bytes()));
+    let mut sink = to("twice");
+    sink.prepare(&about(), &Stop::new()).unwrap();
+    let mut loader = sink.loader().unwrap();
+    loader.load(twice.to_vec().into()).unwrap();
+    assert!(loader.finish().unwrap_err().to_string().contains("a key comes twice"));
 }
 
 #[test]
@@ -89,7 +109,7 @@ fn a_zip_with_many_entries_has_its_numbers_in_64_bits() {
     let mut rows = vec![resource("/_global/project/p.json", b"{}")];
     rows.extend((0..70_000).map(|number| resource(&format!("/p/{number:05}"), b"{}")));
     let store = store(metaferry_codecs::kylin::Layout::Flat, rows);
-    copied(store, super::super::BackupSink::create(&folder.path("to"), Form::Zip)).unwrap();
+    copied(store, BackupSink::create(&folder.path("to"), Form::Zip)).unwrap();
     let bytes = std::fs::read(folder.path("to/metadata.zip")).unwrap();
     assert!(bytes.windows(4).rev().take(200).any(|at| at == b"PK\x06\x06"));
     assert_eq!(all(&folder.path("to")).rows.len(), 70_001);
@@ -104,7 +124,7 @@ fn keys_that_are_no_text_are_refused_for_a_zip() {
     let mut row = resource("/p/x", b"");
     row.key.push(0xff);
     let store = store(metaferry_codecs::kylin::Layout::Flat, vec![row]);
-    let error = copied(store, super::super::BackupSink::create(&folder.path("to"), Form::Zip)).unwrap_err();
+    let error = copied(store, BackupSink::create(&folder.path("to"), Form::Zip)).unwrap_err();
     assert!(error.to_string().contains("not UTF-8"), "{error}");
     let mut entries = entries();
     entries[9].name.push(0xff);

@@ -106,9 +106,10 @@ pub(super) fn apply(mut staging: Staging, whole: &Whole<'_>, before_commit: Befo
 
 impl Applying<'_> {
     /// Makes the changes, unless something stands in the way. Where rows need only be as they were seen to be replaced, that is
-    /// seen as they are; `None` where one was not: once more then, `careful`, to tell which.
+    /// seen as they are, and whether two of them exchange what is unique; `None` where one was not, or two did: once more then,
+    /// `careful`, to tell which.
     fn run(&mut self, models: &[Model], careful: bool) -> Result<Option<Told>> {
-        let hasty = !careful && self.sql.dialect == Dialect::Mysql && self.only_replaces();
+        let hasty = !careful && self.sql.dialect == Dialect::Mysql && !self.tells_all();
         let suspects = if hasty { BTreeSet::new() } else { self.keep_out_others()? };
         if let Some(guard) = self.whole.guard {
             guard.check(self.session, self.whole.located)?;
@@ -124,22 +125,19 @@ impl Applying<'_> {
         }
         self.refuse_same_names(models)?;
         let replaced = self.each(Op::Replace, &|sql, target, within| {
-            let aside = target.part.map(|_| (sql.step_aside(target, within), false));
+            let aside = target.part.filter(|_| !hasty).map(|_| (sql.step_aside(target, within), false));
             aside.into_iter().chain([(sql.replace(target, within), true)]).collect()
-        })?;
-        if hasty && replaced.is_some() {
-            return Ok(None);
+        });
+        match replaced {
+            Ok(Some(_)) if hasty => return Ok(None),
+            // Of two rows with the same key, which no two are once all have changed.
+            Err(error) if hasty && error.kind() == ErrorKind::Corrupt => return Ok(None),
+            replaced => sure(replaced?)?,
         }
-        sure(replaced)?;
         sure(self.each(Op::Insert, &|sql, target, _| vec![(sql.insert(target), true)])?)?;
         let Self { session, targets, sql, whole } = self;
         Log { sql, targets, instance: whole.instance }.write(session, whole.parts, whole.reach)?;
         Ok(Some(Told::default()))
-    }
-
-    /// Whether rows are replaced and inserted alone, in the one table of the flat layout.
-    fn only_replaces(&self) -> bool {
-        self.targets.layout == Layout::Flat && !self.tells_all()
     }
 
     /// The tables in reach, with the rows in reach of each.
