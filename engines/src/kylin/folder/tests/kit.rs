@@ -264,9 +264,9 @@ pub(super) fn holding(batches: Vec<Batch>, setting: Setting) -> Memory<Kylin> {
         strips_secrets: false,
     };
     let mut memory = Memory::new(needs);
-    let about = metaferry_pipeline::About {
+    let about = About {
         origin: "memory".to_owned(),
-        guarantee: metaferry_pipeline::Guarantee::Exact,
+        guarantee: Guarantee::Exact,
         ordered: KindSet::NONE,
         notes: Vec::new(),
         live_sessions: 0,
