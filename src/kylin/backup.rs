@@ -9,8 +9,7 @@ use jiff::Zoned;
 use metaferry_codecs::kylin::Kylin;
 use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::{KylinSource, Reading};
-use metaferry_pipeline::copy::{self, Report};
-use metaferry_pipeline::{Error, Monitor, Result, Source, Stop};
+use metaferry_pipeline::{Error, Result, Source, copy};
 
 use super::settings::Settings;
 use crate::Outcome;
@@ -52,8 +51,9 @@ pub(super) fn run(
     let form = if into.compress { Form::Zip } else { Form::Folder };
     let started = Instant::now();
     let progress = Progress::start(context);
-    let write = writing(context, source(settings, reading), BackupSink::create(&path, form));
-    let report = write(&context.monitor, &context.stop)?;
+    let options = context.copy_options(&CopyArgs::default());
+    let sink = Box::new(BackupSink::create(&path, form));
+    let report = copy::copy(source(settings, reading), sink, &options, &context.monitor, &context.stop)?;
     drop(progress);
     let printer = Printer { json: context.common.json, quiet: context.common.quiet, to_stderr: false };
     printer.copied("backup", &report, started.elapsed());
@@ -77,15 +77,4 @@ pub(super) fn named(what: &str) -> String {
 /// What is asked of the store.
 pub(super) fn source(settings: &Settings, reading: Reading) -> Box<dyn Source<Kylin>> {
     Box::new(KylinSource::new(settings.store.clone(), reading))
-}
-
-/// What writes that into a folder that is not there yet.
-pub(super) fn writing(
-    context: &Context,
-    source: Box<dyn Source<Kylin>>,
-    sink: BackupSink,
-) -> impl FnOnce(&Monitor, &Stop) -> Result<Report<Kylin>> + Send + use<> {
-    let sink = Box::new(sink);
-    let options = context.copy_options(&CopyArgs::default());
-    move |monitor, stop| copy::copy(source, sink, &options, monitor, stop)
 }

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use metaferry_codecs::kylin::{Batch, Kind, Kylin};
 use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::{KylinSource, Reading};
-use metaferry_pipeline::{Emit, Error, Result, Scope, Source};
+use metaferry_pipeline::{Emit, Error, Result, Scope, Source, copy};
 use serde_json::json;
 
 use super::backup;
 use super::settings::Settings;
 use crate::Outcome;
+use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::output::{escaped, print, value};
 
@@ -84,9 +85,9 @@ pub(super) fn fetch(context: &Context, settings: &Settings, path: &OsStr, dir: O
     }
     let target = dir.join(backup::named("fetch"));
     let reading = Reading { under: Some(under), ..Reading::default() };
-    let sink = BackupSink::create(&target, Form::Folder);
-    let write = backup::writing(context, backup::source(settings, reading), sink);
-    let report = write(&context.monitor, &context.stop)?;
+    let (source, sink) = (backup::source(settings, reading), Box::new(BackupSink::create(&target, Form::Folder)));
+    let options = context.copy_options(&CopyArgs::default());
+    let report = copy::copy(source, sink, &options, &context.monitor, &context.stop)?;
     let rows = report.tally.of(Kind::Resource).rows;
     if context.common.json {
         print(json!({ "version": 1, "event": "fetched", "path": target.display().to_string(), "resources": rows }));

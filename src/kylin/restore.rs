@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use metaferry_codecs::kylin::key::TRASH;
 use metaferry_codecs::kylin::{Batch, Kylin};
-use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::Reading;
 use metaferry_engines::kylin::store::maintenance::{Guard, Held, Process};
 use metaferry_engines::kylin::store::patch::{KylinPatch, Restoring};
 
 use metaferry_pipeline::patch::{Changes, Note, Options, Patch, Report, patch};
-use metaferry_pipeline::{Error, Monitor, Result, Stop};
+use metaferry_pipeline::{Error, Result, copy};
 use serde_json::json;
 
 use super::saved::{self, Saved};
@@ -22,7 +21,7 @@ use super::settings::Settings;
 use super::wanted::Wanted;
 use super::{backup, maintenance};
 use crate::Outcome;
-use crate::args::FromBackup;
+use crate::args::{CopyArgs, FromBackup};
 use crate::context::Context;
 use crate::open::Place;
 use crate::output::{self, Printer, escaped, print, tell, value};
@@ -57,16 +56,16 @@ pub(super) fn run(
     let held = hold(context, settings, from)?;
     let guard = held.as_ref().map(Held::guard);
     let target = KylinPatch::open(settings.store.clone(), self::restoring(settings, project, guard), &context.stop)?;
-    let options = options(context, from);
+    let mut options = options(context, from);
     let report = match &safe {
         None => change(context, (&wanted, target), &options, &mut |_| {})?,
         Some(path) => {
-            let (source, opened) = saved::announced(backup::source(settings, Reading::default()));
-            // As they come: it is seldom restored, and the restore waits for it.
-            let sink = BackupSink::create(path, Form::Zip).in_any_order();
-            let write = backup::writing(context, source, sink);
-            let save = move |stop: &Stop| write(&Monitor::default(), stop).map(drop);
-            let target = Saved::new(target, (Box::new(save), opened));
+            // Both are on the way at once.
+            options.memory_bytes /= 2;
+            let memory_bytes = options.memory_bytes;
+            let copying = copy::Options { memory_bytes, ..context.copy_options(&CopyArgs::default()) };
+            let saving = saved::saving(backup::source(settings, Reading::default()), path, copying);
+            let target = Saved::new(target, saving);
             change(context, (&wanted, target), &options, &mut |_| {})?
         }
     };

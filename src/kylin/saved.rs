@@ -2,14 +2,16 @@
 //! has to be whole before the changes are committed. What somebody writes after the rows were seen stops the restore; so whatever
 //! it replaces or removes is in that backup.
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use metaferry_codecs::kylin::{Batch, Kylin};
+use metaferry_engines::kylin::folder::{BackupSink, Form};
 use metaferry_engines::kylin::store::patch::KylinPatch;
 use metaferry_pipeline::patch::{Changes, Conflict, Patch};
-use metaferry_pipeline::{Error, ErrorKind, Result, Sieve, Snapshot, Source, Stop};
+use metaferry_pipeline::{Error, ErrorKind, Monitor, Result, Sieve, Snapshot, Source, Stop, copy};
 
 /// How often a wait looks whether the restore is to end.
 const TICK: Duration = Duration::from_millis(20);
@@ -17,7 +19,7 @@ const TICK: Duration = Duration::from_millis(20);
 const NICE: i32 = 10;
 
 /// Makes the backup, until it is done or stopped.
-pub(super) type Save = Box<dyn FnOnce(&Stop) -> Result<()> + Send>;
+type Save = Box<dyn FnOnce(&Stop) -> Result<()> + Send>;
 
 /// A store that is changed once it is saved.
 pub(super) struct Saved {
@@ -42,8 +44,17 @@ struct Announced {
     opened: Sender<()>,
 }
 
+/// What saves a store as a zip at `path`, and what is closed once its point in time is fixed. Resources come in any order: such
+/// a backup is seldom restored, and the restore waits for it.
+pub(super) fn saving(source: Box<dyn Source<Kylin>>, path: &Path, options: copy::Options) -> (Save, Receiver<()>) {
+    let (source, opened) = announced(source);
+    let sink = Box::new(BackupSink::create(path, Form::Zip).in_any_order());
+    let save = move |stop: &Stop| copy::copy(source, sink, &options, &Monitor::default(), stop).map(drop);
+    (Box::new(save), opened)
+}
+
 /// A source, and what is closed once its point in time is fixed.
-pub(super) fn announced(source: Box<dyn Source<Kylin>>) -> (Box<dyn Source<Kylin>>, Receiver<()>) {
+fn announced(source: Box<dyn Source<Kylin>>) -> (Box<dyn Source<Kylin>>, Receiver<()>) {
     let (opened, fixed) = channel();
     (Box::new(Announced { source, opened }), fixed)
 }
@@ -58,7 +69,7 @@ impl Source<Kylin> for Announced {
 }
 
 impl Saved {
-    /// `save` reads an [`announced`] source.
+    /// `save` is what [`saving`] makes.
     pub(super) fn new(target: KylinPatch, save: (Save, Receiver<()>)) -> Self {
         Self { target: Box::new(target), save: Some(save), saving: Saving::default() }
     }
