@@ -30,10 +30,8 @@ pub(crate) enum Store {
     Redis,
     Postgres,
     MariaDb,
-    /// A metastore of Kylin in PostgreSQL.
-    KylinPostgres,
-    /// A metastore of Kylin in MariaDB.
-    KylinMariaDb,
+    /// A metastore of Kylin, by its place among all that there are.
+    Kylin(usize),
 }
 
 impl Who {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::cases::Store;
-use crate::kylin::DATABASE;
+use crate::kylin::{Filled, METASTORES};
 use crate::process::{self, Line, Ran};
 use crate::redis::{Programs, Redis};
 use crate::server::{Brand, Server};
@@ -69,7 +69,7 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    fn read(summary: &Value, tally: &str) -> Result<Self> {
+    pub(crate) fn read(summary: &Value, tally: &str) -> Result<Self> {
         let tally = summary.get(tally).context("the summary has no tally")?;
         let rows = tally.get("rows").and_then(Value::as_u64).context("the tally has no rows")?;
         let digest = tally.get("digest").and_then(Value::as_str).context("the tally has no digest")?.to_owned();
@@ -88,10 +88,7 @@ pub(crate) struct Lab {
     redis: Option<Redis>,
     postgres: Option<Server>,
     mariadb: Option<Server>,
-    kylin_postgres: Option<Server>,
-    kylin_mariadb: Option<Server>,
-    /// What is known of the metastore.
-    kylin: Option<Moved>,
+    metastores: Vec<Filled>,
 }
 
 impl Lab {
@@ -108,9 +105,7 @@ impl Lab {
             redis: None,
             postgres: None,
             mariadb: None,
-            kylin_postgres: None,
-            kylin_mariadb: None,
-            kylin: None,
+            metastores: Vec::new(),
         };
         let synthetic = format!("synthetic://?files={files}&dirs={directories}&seed=7");
         eprintln!("making {synthetic}");
@@ -134,11 +129,9 @@ impl Lab {
         if wanted.stores.contains(&Store::MariaDb) {
             lab.mariadb = Some(lab.filled(&mariadb::BRAND, "mariadb")?);
         }
-        if wanted.stores.contains(&Store::KylinPostgres) {
-            lab.kylin_postgres = Some(lab.metastore(&postgres::BRAND, files)?);
-        }
-        if wanted.stores.contains(&Store::KylinMariaDb) {
-            lab.kylin_mariadb = Some(lab.metastore(&mariadb::BRAND, files)?);
+        for at in (0..METASTORES.len()).filter(|at| wanted.stores.contains(&Store::Kylin(*at))) {
+            let filled = Filled::new(&lab, at, files / 5)?;
+            lab.metastores.push(filled);
         }
         if wanted.peers {
             lab.prepare_peers()?;
@@ -150,21 +143,6 @@ impl Lab {
     fn filled(&self, brand: &'static Brand, folder: &str) -> Result<Server> {
         let server = Server::start(brand, &self.folder.join(folder))?;
         self.copy(["load".into(), self.archive().into(), server.empty("volume")?.into()], &self.folder)?;
-        Ok(server)
-    }
-
-    /// A server with a metastore of Kylin, of a fifth as many resources as the volume has files, of 10 KB each.
-    fn metastore(&mut self, brand: &'static Brand, files: u64) -> Result<Server> {
-        let server = Server::start(brand, &self.folder.join(format!("kylin-{}", brand.name)))?;
-        server.empty(DATABASE)?;
-        let synthetic = format!("synthetic-kylin://?resources={}&bytes=10000&seed=7", files / 5);
-        eprintln!("making {synthetic} in {}", brand.name);
-        let line = self.metaferry().arg("load").arg(synthetic).arg(server.metadata_url(DATABASE));
-        let (_, summary) = self.summary(line, &self.folder)?;
-        match &self.kylin {
-            None => self.kylin = Some(Moved::read(&summary, "tally")?),
-            Some(_) => self.check_kylin(&summary)?,
-        }
         Ok(server)
     }
 
@@ -213,33 +191,16 @@ impl Lab {
         self.mariadb.as_ref().context("no MariaDB server was wanted")
     }
 
-    /// The server of PostgreSQL that holds a metastore of Kylin.
-    pub(crate) fn kylin_postgres(&self) -> Result<&Server> {
-        self.kylin_postgres.as_ref().context("no metastore in PostgreSQL was wanted")
-    }
-
-    /// The same of MariaDB.
-    pub(crate) fn kylin_mariadb(&self) -> Result<&Server> {
-        self.kylin_mariadb.as_ref().context("no metastore in MariaDB was wanted")
-    }
-
-    /// How many rows the metastore has.
-    pub(crate) fn kylin_rows(&self) -> u64 {
-        self.kylin.as_ref().map_or(0, |moved| moved.rows)
-    }
-
-    /// Refuses a summary that does not tell the rows of the metastore.
-    pub(crate) fn check_kylin(&self, summary: &Value) -> Result<()> {
-        let moved = Moved::read(summary, "tally")?;
-        ensure!(Some(&moved) == self.kylin.as_ref(), "{moved:?}, where the metastore is {:?}", self.kylin);
-        Ok(())
+    /// A metastore of Kylin, by its place among all that there are.
+    pub(crate) fn metastore(&self, at: usize) -> Result<&Filled> {
+        self.metastores.iter().find(|filled| filled.at == at).context("no such metastore was wanted")
     }
 
     /// Waits until no server is busy with what the last run left it.
     pub(crate) fn settle(&self) -> Result<()> {
         self.redis.as_ref().map_or(Ok(()), Redis::settle)?;
-        let servers = [&self.postgres, &self.mariadb, &self.kylin_postgres, &self.kylin_mariadb];
-        servers.into_iter().flatten().try_for_each(Server::settle)
+        let metastores = self.metastores.iter().map(|filled| &filled.server);
+        [&self.postgres, &self.mariadb].into_iter().flatten().chain(metastores).try_for_each(Server::settle)
     }
 
     pub(crate) fn metaferry(&self) -> Line {

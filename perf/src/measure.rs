@@ -1,6 +1,7 @@
 //! Runs the cases of a group by turns, so that what disturbs the machine disturbs all of them, and sums up their runs.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -8,6 +9,9 @@ use anyhow::Result;
 use crate::cases::{Case, Goal, Group, Who};
 use crate::lab::Lab;
 use crate::process::Ran;
+
+/// So many files are not removed between runs.
+const MANY: usize = 10_000;
 
 /// The fastest, the middle and the slowest run, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -94,9 +98,10 @@ pub(crate) fn measure(lab: &Lab, group: &'static Group, runs: u32, peers: bool) 
     let mut cases: Vec<(&Case, Measured)> =
         group.cases.iter().filter(wanted).map(|case| (case, Measured::new(case))).collect();
     for round in 1..=runs {
-        for (case, measured) in cases.iter_mut().filter(|(_, measured)| measured.error.is_none()) {
+        for ((case, measured), place) in cases.iter_mut().zip(0..).filter(|((_, measured), _)| measured.error.is_none())
+        {
             eprintln!("{} {round}/{runs}: {}", group.name, case.tool);
-            match once(lab, case) {
+            match once(lab, case, &format!("{}-{round}-{place}", group.name)) {
                 Ok(ran) => measured.runs.push(ran),
                 Err(error) => measured.error = Some(format!("{error:#}")),
             }
@@ -106,14 +111,32 @@ pub(crate) fn measure(lab: &Lab, group: &'static Group, runs: u32, peers: bool) 
 }
 
 /// Runs a case in a fresh folder, after what the last run left has gone to disk and from the server.
-fn once(lab: &Lab, case: &Case) -> Result<Ran> {
-    let folder = lab.folder.join("run");
+///
+/// What it wrote is removed, but not where it is very many files: ext4 looks at each that was deleted in the last minutes before
+/// it makes another one, so that the next run of the kind would take twice as long.
+fn once(lab: &Lab, case: &Case, name: &str) -> Result<Ran> {
+    let folder = lab.folder.join(name);
     fs::create_dir(&folder)?;
     // Where there is no such program, the runs disturb each other a little more.
     drop(Command::new("sync").stdin(Stdio::null()).status());
     let ran = lab.settle().and_then(|()| (case.run)(lab, &folder));
-    fs::remove_dir_all(&folder)?;
+    if files(&folder, MANY)? < MANY {
+        fs::remove_dir_all(&folder)?;
+    }
     ran
+}
+
+/// How many files there are in a folder, or `most`.
+fn files(folder: &Path, most: usize) -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        count += if entry.file_type()?.is_dir() { files(&entry.path(), most - count)? } else { 1 };
+        if count >= most {
+            return Ok(most);
+        }
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

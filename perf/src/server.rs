@@ -92,11 +92,6 @@ impl Server {
         format!("kylin_metadata@jdbc,url=jdbc:{driver}://127.0.0.1:{}/{database},username={user},password=", self.port)
     }
 
-    /// What it is called.
-    pub(crate) fn name(&self) -> &'static str {
-        self.brand.name
-    }
-
     /// A new empty database in place of one of that name.
     pub(crate) fn empty(&self, database: &str) -> Result<String> {
         self.ask(self.brand.home, &format!("DROP DATABASE IF EXISTS {database}"))?;
