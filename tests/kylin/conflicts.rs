@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use metaferry_codecs::kylin::{Batch, Kylin, Resource};
+use metaferry_codecs::kylin::{Batch, Kylin, Layout, Resource};
 use metaferry_engines::kylin::store::maintenance::{Maintenance, Off};
 use metaferry_engines::kylin::store::patch::{KylinPatch, Restoring};
 use metaferry_pipeline::patch::{Changes, Patch};
@@ -10,6 +10,7 @@ use metaferry_pipeline::{Emit, ErrorKind, Result, Scope, Stop};
 
 use super::place::{Place, Server};
 use super::restore::{Wanted, backup, log, logged, options, refused, restore, restoring, store};
+use super::typed;
 
 /// Takes the rows of a scan.
 struct Seen(BTreeMap<Vec<u8>, Resource>);
@@ -42,6 +43,18 @@ fn seen(target: &mut KylinPatch, whole: bool) -> BTreeMap<Vec<u8>, Resource> {
 
 /// A restore that wants to be applied: with what is equal left alone where `whole`.
 fn staged(place: &Place<'_>, wanted: &Wanted, restoring: Restoring, whole: bool) -> Box<KylinPatch> {
+    let (mut target, there) = merged(place, wanted, restoring, whole);
+    target.take(Changes::Delete(Batch::Resource(there.into_values().collect()))).unwrap();
+    target
+}
+
+/// The same without what is to be deleted, which comes along.
+fn merged(
+    place: &Place<'_>,
+    wanted: &Wanted,
+    restoring: Restoring,
+    whole: bool,
+) -> (Box<KylinPatch>, BTreeMap<Vec<u8>, Resource>) {
     let mut target = KylinPatch::open(place.address(), restoring, &Stop::new()).unwrap();
     let mut there = seen(&mut target, whole);
     let mut rows: Vec<_> = wanted.0.iter().collect();
@@ -57,8 +70,7 @@ fn staged(place: &Place<'_>, wanted: &Wanted, restoring: Restoring, whole: bool)
         };
         target.take(changes).unwrap();
     }
-    target.take(Changes::Delete(Batch::Resource(there.into_values().collect()))).unwrap();
-    Box::new(target)
+    (Box::new(target), there)
 }
 
 #[test]
@@ -107,6 +119,50 @@ fn what_somebody_else_wrote_meanwhile_is_a_conflict() {
         }
         let conflicts = target.apply().unwrap();
         assert_eq!((conflicts.len(), conflicts[20].text.as_str()), (21, "and 5 more"));
+    }
+}
+
+#[test]
+fn rows_that_are_only_replaced_are_seen_as_they_are_changed() {
+    let flat = [
+        ("UPDATE k SET META_TABLE_MVCC = 9 WHERE META_TABLE_KEY = '/p2/table/DEFAULT.T2.json'", "version 0 to 9"),
+        ("DELETE FROM k WHERE META_TABLE_KEY = '/p2/table/DEFAULT.T2.json'", "DEFAULT.T2.json: it is gone"),
+        ("INSERT INTO k VALUES ('/p1/table/DEFAULT.T1.json', NULL, 0, 0)", "DEFAULT.T1.json: it has appeared"),
+    ];
+    // The last of its tables: rows of others were changed by then.
+    let typed = [
+        ("UPDATE k_user_info SET mvcc = 9", "USER_INFO/ADMIN: it was changed, from version 0 to 9"),
+        ("DELETE FROM k_user_info", "USER_INFO/ADMIN: it is gone"),
+        (
+            "INSERT INTO k_user_info (meta_key, uuid, username, mvcc, ts, content) VALUES ('new', 'n', 'new', 0, 0, '')",
+            "USER_INFO/new: it has appeared",
+        ),
+    ];
+    let of_types = || {
+        let rows = typed::others().into_iter().filter(|(key, _)| key != "SYSTEM/trash_record");
+        let new = ("USER_INFO/new".to_owned(), r#"{"uuid":"n","username":"new"}"#.to_owned());
+        typed::wanted(&rows.chain([new]).collect::<Vec<_>>())
+    };
+    for server in Server::both() {
+        let shown = |place: &Place<'_>, layout| match layout {
+            Layout::Flat => (place.versions(), logged(place)),
+            Layout::Typed => (typed::versions(place), typed::log(place, 0).len()),
+        };
+        let check = |layout, place: Place<'_>, wanted: &Wanted, (sql, told): (&str, &str)| {
+            let (target, _) = merged(&place, wanted, restoring(), false);
+            place.run(sql);
+            let before = shown(&place, layout);
+            let conflicts = target.apply().unwrap();
+            assert_eq!(conflicts.len(), 1, "{}, {sql}: {conflicts:?}", server.name());
+            assert!(conflicts[0].text.contains(told), "{}, {sql}: {conflicts:?}", server.name());
+            assert_eq!(shown(&place, layout), before, "{}, {sql}", server.name());
+        };
+        for (case, number) in flat.into_iter().zip(0..) {
+            check(Layout::Flat, store(&server, &format!("replaced{number}")), &backup(), case);
+        }
+        for (case, number) in typed.into_iter().zip(0..) {
+            check(Layout::Typed, typed::store(&server, &format!("typed{number}")), &of_types(), case);
+        }
     }
 }
 

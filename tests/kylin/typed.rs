@@ -11,11 +11,11 @@ fn model(uuid: &str, project: &str, alias: &str) -> (String, String) {
     (format!("MODEL/{uuid}"), format!("{{\"uuid\":\"{uuid}\",\"project\":\"{project}\",\"alias\":\"{alias}\"}}"))
 }
 
-fn wanted(rows: &[(String, String)]) -> Wanted {
+pub(crate) fn wanted(rows: &[(String, String)]) -> Wanted {
     Wanted::of(&rows.iter().map(|(key, content)| (key.as_str(), content.as_str())).collect::<Vec<_>>())
 }
 
-fn others() -> Vec<(String, String)> {
+pub(crate) fn others() -> Vec<(String, String)> {
     [
         ("PROJECT/p", r#"{"uuid":"u-p","name":"p"}"#),
         ("PROJECT/q", r#"{"uuid":"u-q","name":"q"}"#),
@@ -31,7 +31,7 @@ fn others() -> Vec<(String, String)> {
 }
 
 /// A store with two projects, and a model in each.
-fn store<'s>(server: &'s Server, database: &str) -> Place<'s> {
+pub(crate) fn store<'s>(server: &'s Server, database: &str) -> Place<'s> {
     let place = server.typed(database);
     let models = [model("m1", "p", "one"), model("m2", "q", "one")];
     let report =
@@ -41,7 +41,7 @@ fn store<'s>(server: &'s Server, database: &str) -> Place<'s> {
 }
 
 /// The log: key, version, project, model, whether it is a patch; a blank line between units.
-fn log(place: &Place<'_>, after: i64) -> Vec<String> {
+pub(crate) fn log(place: &Place<'_>, after: i64) -> Vec<String> {
     let columns = ["meta_key", "meta_mvcc", "project", "model_uuid", "unit_id", "diff_flag", "instance", "operator"];
     let rows = place.rows(&format!("k_audit_log_v2 WHERE id > {after}"), &columns, "id");
     let units: std::collections::BTreeSet<_> = rows.iter().map(|row| row.split('|').nth(4).unwrap()).collect();
@@ -53,6 +53,13 @@ fn log(place: &Place<'_>, after: i64) -> Vec<String> {
             cells[..4].join(" ")
         })
         .collect()
+}
+
+/// Key and version of every resource in the tables that the tests fill.
+pub(crate) fn versions(place: &Place<'_>) -> Vec<String> {
+    let tables = ["job_stats", "model", "project", "system", "table_info", "user_info"];
+    let of = |table| place.rows(&format!("k_{table}"), &["meta_key", "uuid", "mvcc"], "1");
+    tables.into_iter().flat_map(of).collect()
 }
 
 #[test]
