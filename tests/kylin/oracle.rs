@@ -1,6 +1,7 @@
-//! Kylin's own classes, called through the program that METAFERRY_KYLIN names, judge what was written and write what is read. The
-//! program takes `backup URL DIR --folder NAME`, `restore URL DIR [--after-truncate]` and `dump URL`, which prints key, version, time
-//! and SHA-256 of each resource that Kylin sees.
+//! Kylin's own classes judge what was written and write what is read: those of the flat layout through the program that
+//! METAFERRY_KYLIN names, those of the typed one through METAFERRY_KYLIN_TYPED. Each takes `backup URL DIR --folder NAME`,
+//! `restore URL DIR [--after-truncate]` and `dump URL`, which prints key, version, time and SHA-256 of each resource that Kylin
+//! sees; the first one also `files DIR`, which prints them of a backup.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,12 +9,18 @@ use std::process::Command;
 use super::commands::files;
 use super::place::{Place, Server};
 use super::restore::store;
+use super::typed;
 use crate::kit::expect;
 
-/// Calls Kylin, and returns what it prints.
+/// Calls Kylin of the flat layout, and returns what it prints.
 #[track_caller]
 fn kylin(words: &[&str]) -> String {
-    let program = std::env::var_os("METAFERRY_KYLIN").expect("METAFERRY_KYLIN must be the path of Kylin's tool");
+    called("METAFERRY_KYLIN", words)
+}
+
+#[track_caller]
+fn called(variable: &str, words: &[&str]) -> String {
+    let program = std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} must be the path of Kylin's tool"));
     let output = Command::new(program).args(words).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{words:?}\n{out}\n{err}");
@@ -102,5 +109,41 @@ fn kylin_reads_the_zip_and_the_store_that_we_write() {
         let copy = server.empty("copied");
         expect(0, &["migrate", &source.url(), &copy.url()]);
         assert_eq!(seen(&copy), before, "{}", server.name());
+    }
+}
+
+#[test]
+#[cfg_attr(not(kylin_typed), ignore = "wants Kylin's own tool of the typed layout in METAFERRY_KYLIN_TYPED")]
+fn in_the_typed_layout_too_each_restores_what_the_other_saved_and_leaves_the_same() {
+    for server in Server::both() {
+        let folder = tempfile::tempdir().unwrap();
+        let (into, typed) = (folder.path().to_str().unwrap(), "METAFERRY_KYLIN_TYPED");
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (one, two) = (typed::store(&server, "one"), typed::store(&server, "two"));
+        let before = typed::versions(&one);
+        ours(&one, &["backup", into, "--folder", "ours"]);
+        called(typed, &["backup", &url(&two), into, "--folder", "theirs"]);
+        let saved = |name: &str| {
+            let kept = |name: &String| !name.ends_with("_image") && !name.ends_with("kylin.properties");
+            let files = files(&folder.path().join(name)).into_iter().filter(|(name, _)| kept(name));
+            files.map(|(name, (content, _))| (name, content)).collect::<Vec<_>>()
+        };
+        assert_eq!(saved("ours"), saved("theirs"), "{}: names and bytes", server.name());
+        for place in [&one, &two] {
+            place.run("DELETE FROM k_model WHERE meta_key = 'm1'");
+            place.run(
+                "INSERT INTO k_user_info (meta_key, uuid, username, mvcc, ts, content) VALUES ('new', 'n', 'new', 0, 0, '{}')",
+            );
+        }
+        called(typed, &["restore", &url(&one), &at("ours"), "--after-truncate"]);
+        ours(&two, &["restore", &at("theirs"), "--after-truncate", QUICK[0], QUICK[1]]);
+        assert_eq!(typed::versions(&two), typed::versions(&one), "{}: the same versions", server.name());
+        let keys =
+            |rows: Vec<String>| rows.iter().map(|row| row.split('|').next().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(keys(typed::versions(&two)), keys(before), "{}: everything is back", server.name());
+        // Kylin may write what changed as a patch, where we write all of it: `diff_flag` says which.
+        let columns = ["meta_key", "meta_mvcc", "project", "trim(model_uuid)", "operator", "instance LIKE '%:0000'"];
+        let [theirs, mine] = [&one, &two].map(|place| place.rows("k_audit_log_v2", &columns, "id"));
+        assert_eq!(mine, theirs, "{}: the same change log", server.name());
     }
 }
