@@ -20,7 +20,7 @@ fn kylin(words: &[&str]) -> String {
 
 #[track_caller]
 fn called(variable: &str, words: &[&str]) -> String {
-    let program = std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} must be the path of Kylin's tool"));
+    let program = std::env::var_os(variable).expect(variable);
     let output = Command::new(program).args(words).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{words:?}\n{out}\n{err}");
