@@ -109,7 +109,7 @@ fn read(
     keys_only: bool,
     take: &mut dyn FnMut(Batch) -> Result<()>,
 ) -> Result<()> {
-    let reading = Reading { under: Some(under.to_vec()), keys_only, ..Reading::default() };
+    let reading = Reading { under: Some(under.to_vec()), keys_only, uncounted: true, ..Reading::default() };
     let source: Box<dyn Source<Kylin>> = Box::new(KylinSource::new(settings.store.clone(), reading));
     let snapshot = source.snapshot(1, &context.stop)?;
     let scope = Scope { kinds: Some([Kind::Resource].into()), buckets: None };

@@ -64,7 +64,8 @@ pub(super) fn run(
             options.memory_bytes /= 2;
             let memory_bytes = options.memory_bytes;
             let copying = copy::Options { memory_bytes, ..context.copy_options(&CopyArgs::default()) };
-            let saving = saved::saving(backup::source(settings, Reading::default()), path, copying);
+            let reading = Reading { uncounted: true, ..Reading::default() };
+            let saving = saved::saving(backup::source(settings, reading), path, copying);
             let target = Saved::new(target, saving);
             change(context, (&wanted, target), &options, &mut |_| {})?
         }

@@ -56,6 +56,12 @@ fn a_flat_store_yields_what_kylin_sees() {
             assert_eq!(about.guarantee, Guarantee::Exact);
             assert!(about.ordered.contains(Kind::Resource) && !about.is_partial);
             assert!(about.origin.starts_with("kylin_metadata@") && !about.notes.is_empty());
+            let uncounted = Reading { uncounted: true, ..Reading::default() };
+            let (left_behind, also) =
+                (found.left_behind, read(&store.url(), uncounted, readers).unwrap().0.left_behind);
+            assert!(
+                left_behind.keys().filter(|what| !also.contains_key(*what)).eq(["entries of the change log"].iter())
+            );
         }
         let seal = source(&store.url(), Reading::default()).seal(&Stop::new()).unwrap().unwrap();
         let (found, _) = read(&store.url(), Reading::default(), 1).unwrap();

@@ -62,9 +62,7 @@ pub(super) struct Pieces {
     /// Whether resources come ascending by the bytes of their keys.
     pub(super) is_ordered: bool,
     /// Of the change log, where it is read.
-    pub(super) log: Vec<Range>,
-    /// The entries of the change log.
-    pub(super) entries: u64,
+    pub(super) log: Option<Vec<Range>>,
     /// What is wanted of a span.
     pub(super) wanted: Wanted,
     /// What is not read, but for what is seen in spans.
@@ -72,11 +70,15 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// What is seen and not read, by what it is, but for what is in spans.
-    pub(super) fn left_behind(&self) -> [(&'static str, u64); 3] {
-        let entries = if self.log.is_empty() { self.entries } else { 0 };
-        let [orphans, table_exds] = self.left.told();
-        [orphans, table_exds, ("entries of the change log", entries)]
+    /// What is seen and not read, by what it is, but for what is in spans and the change log.
+    pub(super) fn left_behind(&self) -> [(&'static str, u64); 2] {
+        self.left.told()
+    }
+
+    /// About how many rows are read.
+    pub(super) fn rows(&self) -> u64 {
+        let log = self.log.iter().flatten().map(|(_, rows)| *rows);
+        self.resources.iter().map(Piece::rows).chain(log).sum()
     }
 }
 
@@ -86,15 +88,11 @@ pub(super) fn pieces(session: &mut Session, located: &Located, reading: &Reading
         Layout::Flat => flat(session, located, reading)?,
         Layout::Typed => typed(session, located, reading)?,
     };
-    if let Some(log) = located.get(Role::Log) {
+    if let Some(log) = located.get(Role::Log).filter(|_| reading.audit && reading.project.is_none()) {
         let (ids, rows) = extent(session, log, "")?;
-        pieces.entries = rows;
-        if reading.audit && reading.project.is_none() {
-            let ranges = ranges(ids, rows).into_iter();
-            pieces.log = ranges
-                .map(|((from, to), rows)| ((from.cast_unsigned(), to.cast_unsigned().wrapping_add(1)), rows))
-                .collect();
-        }
+        let range =
+            |((from, to), rows): ((i64, i64), u64)| ((from.cast_unsigned(), to.cast_unsigned().wrapping_add(1)), rows);
+        pieces.log = Some(ranges(ids, rows).into_iter().map(range).collect());
     }
     Ok(pieces)
 }

@@ -150,6 +150,11 @@ pub(crate) fn extent(dialect: Dialect, placed: &Placed, condition: &str) -> Stri
     format!("SELECT {} FROM {} WHERE 1 = 1{condition}", numbers.join(", "), placed.name)
 }
 
+/// Counts a table's rows.
+pub(crate) fn count(dialect: Dialect, placed: &Placed) -> String {
+    format!("SELECT {} FROM {}", number(dialect, "COUNT(*)"), placed.name)
+}
+
 /// A number, 64 bits wide.
 fn number(dialect: Dialect, what: &str) -> String {
     match dialect {

@@ -35,6 +35,8 @@ pub struct Reading {
     pub orphans: bool,
     /// The change log too.
     pub audit: bool,
+    /// Where it is not read, its entries are not counted either, which takes seconds where there are millions.
+    pub uncounted: bool,
     /// Only the resource of this key or, where there is none, those in this folder, whatever else they are.
     pub under: Option<Vec<u8>>,
     /// No content: it is empty then, and stays in the server.
@@ -119,8 +121,12 @@ impl KylinSnapshot {
     }
 
     fn scan_setting(&self, out: &mut dyn Emit<Kylin>) -> Result<()> {
-        for (what, count) in self.pieces.left_behind() {
-            out.left_behind(what, count);
+        self.pieces.left_behind().into_iter().for_each(|(what, count)| out.left_behind(what, count));
+        let counted = self.pieces.log.is_none() && !self.reading.uncounted;
+        if let Some(log) = self.located.get(Role::Log).filter(|_| counted) {
+            // Whoever plans does not wait for it, nor whoever waits for the plan.
+            let count = self.sessions.with(|session| session.number(&select::count(session.dialect(), log)))?;
+            out.left_behind("entries of the change log", count.cast_unsigned());
         }
         self.setting.iter().try_for_each(|setting| out.emit(vec![setting.clone()].into()))
     }
@@ -219,8 +225,7 @@ impl Snapshot<Kylin> for KylinSnapshot {
         let kinds: BTreeSet<_> = Kind::all().iter().copied().filter(|kind| scope.wants(*kind)).collect();
         if self.readers == 1 && (kinds.contains(&Kind::Resource) || kinds.contains(&Kind::Audit)) {
             // Whoever reads has the only session while what was read waits for its turn.
-            let weight = self.pieces.resources.iter().map(Piece::rows).sum::<u64>() + self.pieces.entries;
-            return Ok(vec![Partition { kind: None, from: 0, to: u64::MAX, weight: weight.max(1) }]);
+            return Ok(vec![Partition { kind: None, from: 0, to: u64::MAX, weight: self.pieces.rows().max(1) }]);
         }
         let mut partitions = Vec::new();
         if kinds.contains(&Kind::Setting) {
@@ -236,7 +241,7 @@ impl Snapshot<Kylin> for KylinSnapshot {
             }));
         }
         if kinds.contains(&Kind::Audit) {
-            partitions.extend(self.pieces.log.iter().map(|&((from, to), weight)| Partition {
+            partitions.extend(self.pieces.log.iter().flatten().map(|&((from, to), weight)| Partition {
                 kind: Some(Kind::Audit),
                 from,
                 to,
@@ -254,7 +259,7 @@ impl Snapshot<Kylin> for KylinSnapshot {
             None => {
                 self.scan_setting(out)?;
                 (0..self.pieces.resources.len() as u64).try_for_each(|index| self.scan_piece(index, out))?;
-                self.pieces.log.iter().try_for_each(|&(ids, _)| self.scan_log(ids, out))
+                self.pieces.log.iter().flatten().try_for_each(|&(ids, _)| self.scan_log(ids, out))
             }
         }
     }
