@@ -39,6 +39,7 @@ pub(crate) struct Filled {
     pub(crate) server: Server,
     /// Its place among all.
     pub(crate) at: usize,
+    layout: &'static str,
     moved: Moved,
 }
 
@@ -52,11 +53,23 @@ impl Filled {
         eprintln!("making {synthetic} in {}", brand.name);
         let line = lab.metaferry().arg("load").arg(synthetic).arg(server.metadata_url(layout));
         let (_, summary) = lab.summary(line, &lab.folder)?;
-        Ok(Self { server, at, moved: Moved::read(&summary, "tally")? })
+        Ok(Self { server, at, layout, moved: Moved::read(&summary, "tally")? })
+    }
+
+    /// Refuses another one of the same layout in which other rows are.
+    pub(crate) fn check_twin(&self, other: &Self) -> Result<()> {
+        let is_same = self.layout != other.layout || self.moved == other.moved;
+        ensure!(is_same, "{:?}, where the metastore is {:?}", other.moved, self.moved);
+        Ok(())
     }
 
     fn url(&self) -> String {
-        self.server.metadata_url(METASTORES.get(self.at).map_or("", |found| found.layout))
+        self.server.metadata_url(self.layout)
+    }
+
+    /// How many of its rows a restore replaces: the setting is no resource, and in the flat layout the id of the instance stays.
+    fn replaced(&self) -> u64 {
+        self.moved.rows.saturating_sub(if self.layout == "flat" { 2 } else { 1 })
     }
 
     /// Refuses a summary that does not tell its rows.
@@ -194,8 +207,6 @@ fn restore<const AT: usize>(lab: &Lab, folder: &Path) -> Result<Ran> {
     let (ran, said) = line.run(folder)?;
     let restored: Value = serde_json::from_str(said.lines().last().context("nothing was said")?)?;
     let replaced = restored.get("replaced").and_then(Value::as_u64).unwrap_or_default();
-    // The setting is no resource, and in the flat layout the id of the instance stays.
-    let rows = store.moved.rows;
-    ensure!(replaced + 2 >= rows, "{replaced} of {rows} resources were replaced");
+    ensure!(replaced == store.replaced(), "{replaced} of {} resources were replaced", store.replaced());
     Ok(ran)
 }

@@ -131,6 +131,7 @@ impl Lab {
         }
         for at in (0..METASTORES.len()).filter(|at| wanted.stores.contains(&Store::Kylin(*at))) {
             let filled = Filled::new(&lab, at, files / 5)?;
+            lab.metastores.iter().try_for_each(|other| other.check_twin(&filled))?;
             lab.metastores.push(filled);
         }
         if wanted.peers {

@@ -65,16 +65,11 @@ pub(super) struct Pieces {
     pub(super) log: Option<Vec<Range>>,
     /// What is wanted of a span.
     pub(super) wanted: Wanted,
-    /// What is not read, but for what is seen in spans.
-    left: Left,
+    /// What is seen and not read, but for what is in spans and the change log.
+    pub(super) left: Left,
 }
 
 impl Pieces {
-    /// What is seen and not read, by what it is, but for what is in spans and the change log.
-    pub(super) fn left_behind(&self) -> [(&'static str, u64); 2] {
-        self.left.told()
-    }
-
     /// About how many rows are read.
     pub(super) fn rows(&self) -> u64 {
         let log = self.log.iter().flatten().map(|(_, rows)| *rows);

@@ -121,7 +121,7 @@ impl KylinSnapshot {
     }
 
     fn scan_setting(&self, out: &mut dyn Emit<Kylin>) -> Result<()> {
-        self.pieces.left_behind().into_iter().for_each(|(what, count)| out.left_behind(what, count));
+        self.pieces.left.told().into_iter().for_each(|(what, count)| out.left_behind(what, count));
         let counted = self.pieces.log.is_none() && !self.reading.uncounted;
         if let Some(log) = self.located.get(Role::Log).filter(|_| counted) {
             // Whoever plans does not wait for it, nor whoever waits for the plan.

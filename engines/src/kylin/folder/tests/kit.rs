@@ -264,15 +264,7 @@ pub(super) fn holding(batches: Vec<Batch>, setting: Setting) -> Memory<Kylin> {
         strips_secrets: false,
     };
     let mut memory = Memory::new(needs);
-    let about = About {
-        origin: "memory".to_owned(),
-        guarantee: Guarantee::Exact,
-        ordered: KindSet::NONE,
-        notes: Vec::new(),
-        live_sessions: 0,
-        is_repeatable: true,
-        is_partial: false,
-    };
+    let about = About { origin: "memory".to_owned(), ordered: KindSet::NONE, ..about() };
     memory.prepare(&about, &Stop::new()).unwrap();
     let mut loader = memory.loader().unwrap();
     for batch in batches.into_iter().filter(|batch| !batch.is_empty()) {
